@@ -1,0 +1,76 @@
+"""deployer history."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands import options, output
+from deployer import reading
+from deployer.paths import Workspace
+
+if TYPE_CHECKING:
+    from state.records import OperationRecord, StepRecord
+
+
+@click.command("history")
+@options.name_argument
+@options.global_options
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only the last N operations.",
+)
+def command(name: str, limit: int | None) -> None:
+    """Show what was done to ENV: operations, verbs and steps, with durations and errors."""
+    workspace = Workspace.find(options.current().directory)
+    found = reading.history(workspace, name, limit or -1)
+    output.result({"name": name, "operations": _nested(found)}, _text(found))
+
+
+def _nested(found: list[tuple[OperationRecord, list[StepRecord]]]) -> list[dict[str, Any]]:
+    by_id: dict[str, dict[str, Any]] = {}
+    roots: list[dict[str, Any]] = []
+    for operation, steps in found:
+        entry = {**asdict(operation), "steps": [asdict(step) for step in steps], "verbs": []}
+        by_id[operation.id] = entry
+        parent = by_id.get(operation.parent_id or "")
+        (parent["verbs"] if parent else roots).append(entry)
+    return roots
+
+
+def _text(found: list[tuple[OperationRecord, list[StepRecord]]]) -> str:
+    lines: list[str | None] = []
+    for operation, steps in found:
+        indent = "    " if operation.parent_id else ""
+        if not operation.parent_id:
+            lines.append("" if lines else None)
+        lines.append(f"{indent}{_headline(operation)}")
+        for step in steps:
+            seconds = f"  {step.seconds:.1f}s" if step.seconds is not None else ""
+            tries = f"  ({step.attempts} attempts)" if step.attempts > 1 else ""
+            lines.append(f"{indent}    {step.outcome:<11} {step.title}{seconds}{tries}")
+        if operation.error and not _told_by_child(operation, found):
+            lines.append(f"{indent}    error: {operation.error['message']}")
+    return "\n".join(line for line in lines if line is not None) or "Nothing was done yet."
+
+
+def _told_by_child(
+    operation: OperationRecord, found: list[tuple[OperationRecord, list[StepRecord]]]
+) -> bool:
+    return any(o.parent_id == operation.id and o.error == operation.error for o, _ in found)
+
+
+def _headline(operation: OperationRecord) -> str:
+    outcome = operation.outcome or "not ended"
+    seconds = f" in {operation.seconds:.1f}s" if operation.seconds is not None else ""
+    changed = "" if operation.changed or operation.outcome != "succeeded" else ", nothing changed"
+    states = f"  {operation.from_state} → {operation.to_state}" if operation.to_state else ""
+    if operation.parent_id:
+        return f"{operation.verb}  {outcome}{seconds}{changed}{states}"
+    when = output.local_time(operation.started_at)
+    return f"{when}  {operation.verb}  {outcome}{seconds}{changed}{states}  by {operation.actor}"

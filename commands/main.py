@@ -1,0 +1,179 @@
+"""The entry point: a lazy group of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands import options
+from commands.registry import COMMANDS
+from deployer import __version__
+
+if TYPE_CHECKING:
+    from deployer.errors import DeployerError
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is called; help and completion go by the registry."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = import_module(entry.module).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Say what was meant, where a command is misspelt."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from deployer.environment.toml import suggest
+
+            ctx.fail(f"There is no command {args[0]!r}; {suggest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by section, without importing them."""
+        for section in dict.fromkeys(entry.section for entry in COMMANDS.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [(name, e.summary) for name, e in COMMANDS.items() if e.section == section]
+                )
+
+
+def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        if _wants_json(sys.argv[1:]):
+            from commands.output import envelope
+
+            click.echo(envelope({"version": __version__}))
+        else:
+            click.echo(f"deployer {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@options.global_options
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version.",
+)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """From an environment file to a running, healthy application.
+
+    `deployer create NAME` and `deployer deploy NAME` are all that a first application takes.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    as_json = _wants_json(arguments)
+    try:
+        code = cli.main(arguments, prog_name="deployer", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        # the reader has seen enough; what was to be done is done
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        from deployer.errors import InterruptedOperation
+
+        return _fail(InterruptedOperation("Interrupted"), as_json)
+    except click.ClickException as problem:
+        return _fail(_usage(problem), as_json)
+    except Exception as problem:
+        return _fail(_known(problem), as_json)
+
+
+def _fail(error: DeployerError, as_json: bool) -> int:
+    from commands import output
+
+    try:
+        output.failure(error, as_json=as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(error.exit_code)
+
+
+def _usage(problem: click.ClickException) -> DeployerError:
+    from deployer.errors import UsageError
+
+    context = getattr(problem, "ctx", None)
+    path = context.command_path if context else "deployer"
+    return UsageError(problem.format_message(), hint=f"See: {path} --help")
+
+
+def _known(problem: Exception) -> DeployerError:
+    from deployer.errors import DeployerError, WorkspaceError
+    from state.errors import StoreError
+
+    if isinstance(problem, DeployerError):
+        if problem.code == "INTERNAL":
+            _crash_report(problem)
+        return problem
+    if isinstance(problem, StoreError):
+        return WorkspaceError(problem.message, hint=problem.hint)
+    if isinstance(problem, PermissionError):
+        return WorkspaceError(
+            f"{problem.filename} can't be used: {problem.strerror}",
+            hint="Give this user the right to it.",
+        )
+    error = DeployerError(f"{type(problem).__name__}: {problem}")
+    error.__cause__ = problem
+    _crash_report(error)
+    return error
+
+
+def _crash_report(error: DeployerError) -> None:
+    """Write the traceback of a bug to a file that the message names."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="deployer-crash-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        file.write("".join(traceback.format_exception(error.__cause__ or error)))
+    error.hint = f"This is a bug in deployer; please report it with {file.name}"
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether JSON was asked for, told without parsing: the parser may be what fails."""
+    wanted: Any = os.environ.get("DEPLOYER_OUTPUT")
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument == "--output":
+            wanted = following
+        elif argument.startswith("--output="):
+            wanted = argument.partition("=")[2]
+    return bool(wanted == "json")

@@ -1,0 +1,138 @@
+"""Options that several commands share; the global ones work before and after the command."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deployer.lifecycle.session import Call
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+PROGRESS = ("auto", "rich", "plain", "json", "github", "none")
+
+
+@dataclass
+class Globals:
+    """The global options, from wherever on the command line they stand."""
+
+    directory: str | None = None
+    output: str = "text"
+    progress: str = "auto"
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def json(self) -> bool:
+        """Whether the result is wanted as JSON."""
+        return self.output == "json"
+
+
+def current() -> Globals:
+    """The global options of the running command."""
+    found = click.get_current_context().find_root().obj
+    assert isinstance(found, Globals)
+    return found
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    root = ctx.find_root()
+    if root.obj is None:
+        root.obj = Globals()
+    if value is not None and value is not False:
+        setattr(root.obj, str(param.name), value)
+
+
+def global_options(command: F) -> F:
+    """Add the global options to a group or a command."""
+    for option in reversed(
+        (
+            click.option(
+                "-C",
+                "--directory",
+                metavar="DIR",
+                help="The workspace [default: found like git's, from here upwards].",
+            ),
+            click.option(
+                "--output",
+                type=click.Choice(("text", "json")),
+                envvar="DEPLOYER_OUTPUT",
+                help="How the result is printed, on stdout [default: text].",
+            ),
+            click.option(
+                "--progress",
+                type=click.Choice(PROGRESS),
+                envvar="DEPLOYER_PROGRESS",
+                help="How progress is shown, on stderr [default: auto].",
+            ),
+            click.option("-q", "--quiet", is_flag=True, help="No progress, only the result."),
+            click.option("-v", "--verbose", is_flag=True, help="Show more of what happens."),
+        )
+    ):
+        command = option(command)
+    # the callback stores them; a command's own parameters stay its own
+    for parameter in command.__click_params__:  # type: ignore[attr-defined]
+        if parameter.name in Globals.__dataclass_fields__:
+            parameter.expose_value = False
+            parameter.callback = _remember
+    return command
+
+
+def name_argument(command: F) -> F:
+    """The environment's name."""
+    return click.argument("name", metavar="ENV")(command)
+
+
+def changing(command: F) -> F:
+    """Options of every command that changes something: a name, `--yes`, `--lock-wait`."""
+    for option in (
+        click.option(
+            "--lock-wait",
+            type=click.FloatRange(0, 86_400),
+            default=0.0,
+            metavar="SECONDS",
+            help="Wait so long for another operation to end [default: 0].",
+        ),
+        click.option(
+            "-y", "--yes", is_flag=True, help="Ask nothing. Without a terminal nothing is asked."
+        ),
+    ):
+        command = option(command)
+    return name_argument(global_options(command))
+
+
+def overriding(command: F) -> F:
+    """`--set`, for commands that read the environment file."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a value of the environment file; a bare key is a setting of the app.",
+    )(command)
+
+
+def call(verb: str, name: str, lock_wait: float = 0.0, overrides: tuple[str, ...] = ()) -> Call:
+    """The call of an operation, with the command that would continue it."""
+    from deployer.lifecycle.session import Call
+
+    words = ["deployer"]
+    directory = current().directory
+    if directory:
+        words += ["-C", directory]
+    words += [verb, name]
+    for override in overrides:
+        words += ["--set", override]
+    return Call(
+        overrides=overrides,
+        lock_wait=lock_wait,
+        resume=shlex.join(words),
+        command=shlex.join(["deployer", *sys.argv[1:]]),
+    )

@@ -1,0 +1,52 @@
+"""Every command: where it lives, and what its line in the help says. Imports none of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One command."""
+
+    section: str
+    module: str
+    summary: str
+
+
+PORCELAIN = "Porcelain: the short way"
+PLUMBING = "Plumbing: one step at a time"
+INSPECT = "Looking, changing nothing"
+
+COMMANDS: dict[str, Entry] = {
+    "deploy": Entry(
+        PORCELAIN, "commands.porcelain.deploy", "Bring an environment to running, from where it is."
+    ),
+    "create": Entry(
+        PLUMBING, "commands.plumbing.create", "Write an environment's file and record it."
+    ),
+    "provision": Entry(
+        PLUMBING, "commands.plumbing.provision", "Make the hosts, or see that they are there."
+    ),
+    "configure": Entry(
+        PLUMBING, "commands.plumbing.configure", "Prepare the hosts for the application."
+    ),
+    "release": Entry(
+        PLUMBING, "commands.plumbing.release", "Put a new release of the application in place."
+    ),
+    "run": Entry(
+        PLUMBING, "commands.plumbing.run", "Start the services and wait until they are healthy."
+    ),
+    "stop": Entry(PLUMBING, "commands.plumbing.stop", "Stop the services."),
+    "clear": Entry(PLUMBING, "commands.plumbing.clear", "Remove the releases, keep the data."),
+    "destroy": Entry(PLUMBING, "commands.plumbing.destroy", "Remove everything but the history."),
+    "list": Entry(INSPECT, "commands.inspect.list", "List the environments."),
+    "show": Entry(INSPECT, "commands.inspect.show", "Show an environment as it is recorded."),
+    "status": Entry(
+        INSPECT, "commands.inspect.status", "Show what is recorded beside what is running."
+    ),
+    "history": Entry(INSPECT, "commands.inspect.history", "Show what was done, and how it went."),
+    "logs": Entry(INSPECT, "commands.inspect.logs", "Show what the services wrote."),
+    "validate": Entry(
+        INSPECT, "commands.inspect.validate", "Prove what can be proved without touching anything."
+    ),
+}

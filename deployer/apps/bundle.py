@@ -1,0 +1,157 @@
+"""Bundles: the content of an application's folder, the same bytes for the same content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import posixpath
+import stat
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deployer.environment.toml import file_error
+from deployer.errors import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+IGNORE_FILE = ".deployerignore"
+ALWAYS_IGNORED = frozenset({".git", ".deployer", "__pycache__", ".venv", IGNORE_FILE})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file or link: its path in the bundle, mode, and digest or link target."""
+
+    path: str
+    mode: int
+    digest: str
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What would be released of a folder. `digest` names the content."""
+
+    folder: Path
+    entries: tuple[Entry, ...]
+    digest: str
+
+    def files(self) -> dict[str, list[object]]:
+        """{path: [mode, sha256] or ["link", target]}, as hosts verify it."""
+        return {
+            e.path: ["link", e.link] if e.link is not None else [e.mode, e.digest]
+            for e in self.entries
+        }
+
+
+def scan(folder: Path, shown: str) -> Bundle:
+    """Read a folder, honouring `.deployerignore` (gitignore's syntax).
+
+    Raises `FileError` naming every link to outside and everything that is no file.
+    """
+    entries, findings = [], []
+    for path in sorted(_walk(folder, _ignored(folder))):
+        full = folder / path
+        found = full.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            target = str(full.readlink())
+            if target.startswith("/") or _leaves(path, target):
+                findings.append(
+                    Finding(
+                        "link",
+                        f"{path} is a link to outside: {target}",
+                        fix=f"copy the file, or name it in {IGNORE_FILE}",
+                        file=f"{shown}/{path}",
+                    )
+                )
+                continue
+            entries.append(Entry(path, 0o777, "", target))
+        elif stat.S_ISREG(found.st_mode):
+            mode = 0o755 if found.st_mode & stat.S_IXUSR else 0o644
+            try:
+                digest = hashlib.sha256(full.read_bytes()).hexdigest()
+            except OSError as problem:
+                findings.append(
+                    Finding("file", f"can't be read: {problem.strerror}", file=f"{shown}/{path}")
+                )
+                continue
+            entries.append(Entry(path, mode, digest))
+        else:
+            findings.append(
+                Finding(
+                    "file",
+                    "is neither a file, a folder nor a link",
+                    fix=f"name it in {IGNORE_FILE}",
+                    file=f"{shown}/{path}",
+                )
+            )
+    if findings:
+        raise file_error(findings)
+    lines = [[e.path, e.mode, e.digest, e.link] for e in entries]
+    return Bundle(folder, tuple(entries), hashlib.sha256(json.dumps(lines).encode()).hexdigest())
+
+
+def write(bundle: Bundle, target: Path) -> None:
+    """Write the bundle as a tar: sorted, no times, owners or names. 0600.
+
+    Raises `FileError` if the folder has changed since it was scanned.
+    """
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as out, tarfile.open(fileobj=out, mode="w") as archive:
+        for entry in bundle.entries:
+            info = tarfile.TarInfo(entry.path)
+            info.mode = entry.mode
+            if entry.link is not None:
+                info.type, info.linkname = tarfile.SYMTYPE, entry.link
+                archive.addfile(info)
+                continue
+            content = (bundle.folder / entry.path).read_bytes()
+            if hashlib.sha256(content).hexdigest() != entry.digest:
+                raise file_error(
+                    [Finding("changed", "changed while it was released", file=entry.path)],
+                    hint="Run the command again when nothing writes there.",
+                )
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def _walk(folder: Path, ignored: Callable[[str, bool], bool]) -> Iterator[str]:
+    def refuse(problem: OSError) -> None:
+        raise file_error(
+            [Finding("file", f"can't be read: {problem.strerror}", file=str(problem.filename))]
+        )
+
+    for here, folders, files in os.walk(folder, onerror=refuse):
+        base = os.path.relpath(here, folder)
+        prefix = "" if base == "." else f"{base}/"
+        links = [f for f in folders if os.path.islink(os.path.join(here, f))]  # noqa: PTH114, PTH118
+        folders[:] = [f for f in folders if f not in links and not ignored(prefix + f, True)]
+        for name in (*files, *links):
+            if not ignored(prefix + name, False):
+                yield prefix + name
+
+
+def _ignored(folder: Path) -> Callable[[str, bool], bool]:
+    path = folder / IGNORE_FILE
+    rules = None
+    if path.is_file():
+        from pathspec import GitIgnoreSpec
+
+        rules = GitIgnoreSpec.from_lines(path.read_text(encoding="utf-8").splitlines())
+
+    def ignored(name: str, is_folder: bool) -> bool:
+        if posixpath.basename(name) in ALWAYS_IGNORED or name.endswith(".pyc"):
+            return True
+        return rules is not None and rules.match_file(f"{name}/" if is_folder else name)
+
+    return ignored
+
+
+def _leaves(path: str, target: str) -> bool:
+    clean = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return clean == ".." or clean.startswith("../")

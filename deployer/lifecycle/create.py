@@ -1,0 +1,252 @@
+"""create: the environment file, written where it is absent, and the record."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deployer.environment.load import load, parse_overrides, resolve
+from deployer.environment.toml import TomlFile
+from deployer.errors import ExistsError, Finding, GateError, WorkspaceError
+from deployer.lifecycle import ports
+from deployer.paths import TEMPLATES
+from deployer.preflight import static
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tomlkit import TOMLDocument
+
+    from deployer.environment.load import Loaded
+    from deployer.lifecycle.session import Session
+    from deployer.paths import Workspace
+    from state.records import EnvironmentRecord
+
+TEMPLATE = TEMPLATES / "environments" / "default.toml"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What `create` was asked for; None where nothing was said."""
+
+    app: str | None = None
+    provider: str | None = None
+    runtime: str | None = None
+    source: Path | None = None
+    """A file to start from instead of the packaged template."""
+
+
+def create(session: Session, wish: Wish) -> tuple[EnvironmentRecord, bool]:
+    """Write `environments/<name>.toml` where it is absent, and record the environment.
+
+    Returns the record and whether the file was written anew. Raises `ExistsError` where the
+    environment exists, or its file contradicts the wish; then nothing is changed.
+    """
+    workspace, name = session.workspace, session.name
+    record = session.store.environment(name)
+    if record is not None and record.exists:
+        raise ExistsError(
+            f"The environment {name!r} exists already and is {record.state.value}",
+            hint=f"Deploy it: deployer deploy {name}; or destroy it first: deployer destroy {name}",
+        )
+    started = time.monotonic()
+    path = workspace.environment_file(name)
+    existed = path.exists()
+    made_folder = not path.parent.exists()
+    before = path.read_bytes() if path.is_file() else None
+    text = _compose(workspace, path if existed else wish.source or TEMPLATE, session, wish, existed)
+    try:
+        _write(path, text)
+        loaded = load(workspace, name)
+        static.check(workspace, loaded)
+        taken = session.store.reserved_ports()
+        ports.check(workspace, None, loaded)
+        with session.store.transaction():
+            taken = session.store.reserved_ports()
+            _refuse_taken(workspace, loaded, taken)
+            reserved = _reserve(loaded, taken)
+            if reserved:
+                _write(path, _with_ports(path.read_text(encoding="utf-8"), reserved))
+                loaded = load(workspace, name)
+            record = session.store.create_environment(
+                name,
+                token=session.token,
+                config=loaded.configuration.to_record(),
+                ports=_all_ports(loaded),
+                operation_id=session.operation_id,
+                details={**session.details(), "seconds": time.monotonic() - started},
+            )
+    except BaseException:
+        _restore(path, before, made_folder)
+        raise
+    return record, not existed
+
+
+def _compose(
+    workspace: Workspace, source: Path, session: Session, wish: Wish, existed: bool
+) -> str:
+    """The text of the environment file: `source` with the wish and `--set` in it."""
+    import tomlkit
+
+    file = TomlFile(source, workspace.shown(source))
+    document = tomlkit.parse(file.text)
+    wanted: dict[str, Any] = {
+        key: value
+        for key, value in (
+            ("app", wish.app),
+            ("provider", wish.provider),
+            ("runtime", wish.runtime),
+        )
+        if value is not None
+    }
+    given = parse_overrides(session.call.overrides)
+    if existed:
+        _refuse_contradiction(workspace, source, file, wanted, given)
+        if wish.source is not None and wish.source.resolve() != source.resolve():
+            other = TomlFile(wish.source, workspace.shown(wish.source))
+            if other.data != file.data:
+                raise ExistsError(
+                    f"{file.shown} exists already and says something else than {other.shown}",
+                    hint="Create it without --from, or remove that file first.",
+                )
+    loaded = None
+    _merge(document, wanted)
+    if given:
+        # as the app's types want them: a port is a number in the file, not text
+        draft = _parsed(workspace, source, document)
+        loaded = resolve(workspace, session.name, draft, session.call.overrides)
+        _merge(document, _typed(given, loaded))
+    return tomlkit.dumps(document)
+
+
+def _refuse_contradiction(
+    workspace: Workspace, path: Path, file: TomlFile, wanted: dict[str, Any], given: dict[str, Any]
+) -> None:
+    def differences(new: dict[str, Any], old: Any, prefix: str = "") -> list[str]:
+        found = []
+        for key, value in new.items():
+            there = old.get(key) if isinstance(old, dict) else None
+            if isinstance(value, dict):
+                found += differences(value, there or {}, f"{prefix}{key}.")
+            elif there is not None and str(there) != str(value):
+                found.append(f"{prefix}{key} is {there!r} there, not {str(value)!r}")
+        return found
+
+    found = differences(wanted, file.data) + differences(given, file.data)
+    if found:
+        raise ExistsError(
+            f"{workspace.shown(path)} exists already and says otherwise: {'; '.join(found)}",
+            hint="Edit that file, or create the environment without these options.",
+        )
+
+
+def _parsed(workspace: Workspace, source: Path, document: TOMLDocument) -> TomlFile:
+    draft = TomlFile(source, workspace.shown(source))
+    draft.text = document.as_string()
+    draft.data = document.unwrap()
+    return draft
+
+
+def _typed(given: dict[str, Any], loaded: Loaded) -> dict[str, Any]:
+    """The values of `--set` as the configuration understood them."""
+    known = loaded.configuration.to_record()
+
+    def pick(new: dict[str, Any], there: Any) -> dict[str, Any]:
+        return {
+            key: pick(value, there.get(key, {}))
+            if isinstance(value, dict)
+            else there.get(key, str(value))
+            for key, value in new.items()
+        }
+
+    return pick(given, known)
+
+
+def _merge(table: Any, values: dict[str, Any]) -> None:
+    import tomlkit
+
+    for key, value in values.items():
+        if isinstance(value, dict):
+            if key not in table:
+                table[key] = tomlkit.table()
+            _merge(table[key], value)
+        else:
+            table[key] = value
+
+
+def _reserve(loaded: Loaded, taken: dict[int, str]) -> dict[str, int]:
+    """A port for each port setting without a value, from its default on."""
+    found: dict[str, int] = {}
+    busy = dict(taken)
+    for name in _all_ports(loaded):
+        busy[_all_ports(loaded)[name]] = loaded.configuration.name
+    for name in loaded.open_ports:
+        start = loaded.app.manifest.settings[name].default
+        port = ports.first_free(start if isinstance(start, int) else 8000, busy)
+        busy[port] = loaded.configuration.name
+        found[name] = port
+    return found
+
+
+def _all_ports(loaded: Loaded) -> dict[str, int]:
+    settings = loaded.app.manifest.settings
+    return {
+        name: value
+        for name, value in loaded.configuration.settings.items()
+        if settings[name].type == "port"
+        and isinstance(value, int)
+        and name not in loaded.open_ports
+    }
+
+
+def _refuse_taken(workspace: Workspace, loaded: Loaded, taken: dict[int, str]) -> None:
+    findings = [
+        Finding(
+            "port-reserved",
+            f"settings.{name}: port {port} is reserved by the environment {taken[port]!r}",
+            fix="set another port, or leave it out and one is found",
+            file=workspace.shown(workspace.environment_file(loaded.configuration.name)),
+            value=str(port),
+        )
+        for name, port in _all_ports(loaded).items()
+        if port in taken
+    ]
+    if findings:
+        raise GateError("; ".join(f.message for f in findings), findings=findings)
+
+
+def _with_ports(text: str, reserved: dict[str, int]) -> str:
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    _merge(document, {"settings": reserved})
+    return tomlkit.dumps(document)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the user's file as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        raise WorkspaceError(
+            f"{path} can't be written: {problem.strerror or problem}",
+            hint="Check that the disk is not full and that the folder can be written.",
+        ) from problem
+
+
+def _restore(path: Path, before: bytes | None, made_folder: bool) -> None:
+    try:
+        if before is None:
+            path.unlink(missing_ok=True)
+        elif path.read_bytes() != before:
+            path.write_bytes(before)
+        if made_folder and path.parent.exists() and not any(path.parent.iterdir()):
+            shutil.rmtree(path.parent)
+    except OSError:
+        return  # the first error says more

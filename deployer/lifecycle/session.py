@@ -1,0 +1,241 @@
+"""One operation on one environment: its lease, its place in the history, and its end."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from deployer import events
+from deployer.environment.load import Loaded, load
+from deployer.errors import DeployerError, LeaseError
+from deployer.lifecycle.eventlog import EventLog
+from deployer.reading import environment, not_found
+from deployer.tools import ansible, process
+from deployer.tools.interrupt import Interrupt
+from state import lease
+from state.errors import LockedError
+from state.machine import NOTHING
+from state.store import Store, new_operation_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from deployer.paths import Workspace
+    from state.records import EnvironmentRecord
+
+
+@dataclass(frozen=True)
+class Call:
+    """How an operation was asked for; the same for every verb inside it."""
+
+    overrides: Sequence[str] = ()
+    lock_wait: float = 0.0
+    resume: str = ""
+    """The exact command that continues after a failure."""
+    command: str = ""
+    """The command line, for the history and the lease."""
+
+
+@dataclass
+class Session:
+    """A held lease, and all that the verbs of this operation share."""
+
+    workspace: Workspace
+    store: Store
+    bus: events.Bus
+    interrupt: Interrupt
+    name: str
+    verb: str
+    """The command that was asked for: a verb, or a porcelain one whose verbs are its children."""
+    call: Call
+    operation_id: str
+    correlation_id: str
+    token: int = 0
+    took_over: bool = False
+    _loaded: Loaded | None = field(default=None, repr=False)
+
+    def record(self) -> EnvironmentRecord:
+        """The environment as it is recorded now."""
+        found = self.store.environment(self.name)
+        if found is None:
+            raise not_found(self.workspace, self.name)
+        return found
+
+    def loaded(self) -> Loaded:
+        """The environment file with its app and provider, read once for each operation."""
+        if self._loaded is None:
+            self._loaded = load(self.workspace, self.name, self.call.overrides)
+        return self._loaded
+
+    def details(self) -> dict[str, Any]:
+        """What the history keeps of who asked for what, from where."""
+        return {
+            "actor": actor(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "command": self.call.command,
+            "correlation_id": self.correlation_id,
+        }
+
+    def publish(self, kind: type[events.Event], operation_id: str = "", **values: Any) -> None:
+        """Publish an event of this operation, or of a verb inside it."""
+        self.bus.publish(
+            kind(
+                environment=self.name,
+                operation_id=operation_id or self.operation_id,
+                correlation_id=self.correlation_id,
+                **values,
+            )
+        )
+
+
+def actor() -> str:
+    """The user who runs this."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+@contextmanager
+def open_session(
+    workspace: Workspace,
+    name: str,
+    verb: str,
+    call: Call,
+    bus: events.Bus,
+    *,
+    absent_ok: bool = False,
+) -> Iterator[Session]:
+    """Take the lease of `name` for one operation, mend what a dead one left, and free it.
+
+    Raises `LeaseError` if another operation holds it, `NotFoundError` if there is nothing to
+    operate on and not `absent_ok`.
+    """
+    if not absent_ok:
+        environment(workspace, name)
+    with Interrupt() as interrupt:
+        store = Store.open(workspace.store)
+        operation_id = new_operation_id()
+        session = Session(
+            workspace=workspace,
+            store=store,
+            bus=bus,
+            interrupt=interrupt,
+            name=name,
+            verb=verb,
+            call=call,
+            operation_id=operation_id,
+            correlation_id=os.environ.get("DEPLOYER_CORRELATION_ID") or operation_id,
+        )
+        lock = _lock(session, verb)
+        log = EventLog(workspace.log(name, operation_id))
+        bus.subscribe(log)
+        try:
+            holder = {k: v for k, v in session.details().items() if k != "correlation_id"}
+            session.token = store.take_lease(name, operation_id=operation_id, holder=holder)
+            _mend(session)
+            yield session
+        except DeployerError as error:
+            error.operation_id = error.operation_id or operation_id
+            error.log = error.log or (str(log.path) if log.path.exists() else None)
+            raise
+        finally:
+            bus.unsubscribe(log)
+            gone = _gone(store, name)
+            lock.release(remove=gone)
+            store.close()
+
+
+def _gone(store: Store, name: str) -> bool:
+    try:
+        record = store.environment(name)
+    except Exception:  # the store may be what failed; its lock file is then left behind
+        return False
+    return record is None or record.state in NOTHING
+
+
+def _lock(session: Session, verb: str) -> lease.Lock:
+    last_notice = 0.0
+
+    def on_wait(holder: dict[str, object], waited: float) -> None:
+        nonlocal last_notice
+        session.interrupt.check()
+        if waited - last_notice >= 5.0:
+            last_notice = waited
+            session.publish(
+                events.StepProgress,
+                verb=verb,
+                step="lease",
+                title=f"waiting for {describe(holder)}",
+                outcome="waiting",
+                seconds=waited,
+            )
+
+    try:
+        return lease.acquire(
+            session.workspace.lock(session.name),
+            holder=lambda: session.store.lease(session.name),
+            wait=session.call.lock_wait,
+            on_wait=on_wait,
+        )
+    except LockedError as locked:
+        raise LeaseError(
+            f"{session.name} is locked by {describe(locked.holder)}",
+            hint="Wait for it with --lock-wait SECONDS, or look at it: "
+            f"deployer history {shlex.quote(session.name)}",
+            details={"holder": locked.holder},
+        ) from None
+
+
+def describe(holder: dict[str, Any]) -> str:
+    """A lease's holder in words."""
+    if not holder:
+        return "another operation"
+    return (
+        f"{holder.get('actor')} on {holder.get('host')} (pid {holder.get('pid')}, "
+        f"since {holder.get('started_at')}): {holder.get('command')}"
+    )
+
+
+def _mend(session: Session) -> None:
+    """End what a dead operation left running, and settle what it left recorded.
+
+    An operation closes its row only after its children were reaped, so that a closed last row
+    means that there is nothing to look for.
+    """
+    record = session.store.environment(session.name)
+    if record is None or not session.store.open_operations(record.id):
+        return
+    started = time.monotonic()
+    ended = process.end_orphans(record.uuid, session.operation_id)
+    ansible.sweep(record.uuid)
+    before = record.state
+    settled = session.store.settle(
+        record,
+        token=session.token,
+        operation_id=session.operation_id,
+        error={
+            "code": "INTERRUPTED",
+            "message": "Its process ended before it was done; "
+            f"{session.operation_id} took over and ended {ended} of its processes",
+        },
+    )
+    session.took_over = True
+    session.publish(
+        events.StepProgress,
+        verb="look",
+        step="take-over",
+        title="took over from an operation that was cut short"
+        + (f"; ended {ended} of its processes" if ended else ""),
+        outcome="warning",
+        seconds=time.monotonic() - started,
+    )
+    if settled.state != before:
+        session.publish(events.StateChanged, from_state=before.value, to_state=settled.state.value)

@@ -1,0 +1,1 @@
+"""Gates: proof, before any side effect, that an operation can succeed."""

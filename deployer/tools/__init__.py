@@ -1,0 +1,1 @@
+"""Thin drivers of programs we don't own."""

@@ -1,0 +1,1 @@
+"""What is remembered: the state machine, the store and the lease. Imports neither other package."""
