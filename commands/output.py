@@ -86,7 +86,7 @@ def _story(error: DeployerError) -> str:
         place += f" on {error.host}"
     if error.step:
         place += f", in step {error.step}"
-    lines = ["", bold(f"{place}: {error.message}")]
+    lines = [bold(f"{place}: {error.message}")]
     if len(error.findings) > 1:
         lines += [f"  {finding}" for finding in error.findings]
     elif error.findings and error.findings[0].fix and error.findings[0].fix not in error.message:
@@ -99,7 +99,7 @@ def _story(error: DeployerError) -> str:
         lines.append(f"Log: {error.log}")
     if error.resume:
         lines.append(f"To continue: {error.resume}")
-    return "\n".join(lines).lstrip("\n") if not error.verb else "\n".join(lines)
+    return "\n".join(lines)
 
 
 def _coloured() -> bool:

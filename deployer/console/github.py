@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class GithubConsole(PlainConsole):
     """Plain lines inside workflow commands."""
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event) -> bool:
         """Open a group with a verb, close it with its end."""
         if isinstance(event, events.OperationFailed) and not event.porcelain:
             self._command("endgroup")
@@ -25,10 +25,11 @@ class GithubConsole(PlainConsole):
                 f"error title={_escaped(f'{event.verb} failed{place}', title=True)}",
                 _escaped(error["message"]),
             )
-            return
-        super().show(event)
+            return True
+        shown = super().show(event)
         if isinstance(event, events.OperationFinished) and not event.porcelain:
             self._command("endgroup")
+        return shown
 
     def write(self, line: Line) -> None:
         """A heading opens a group."""

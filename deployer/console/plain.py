@@ -20,16 +20,23 @@ class PlainConsole(Worker):
         self._unicode = unicode_marks(stream)
         super().__init__()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event) -> bool:
         """Write the event's lines."""
-        for line in lines_of(event, verbose=self._verbose):
+        lines = list(lines_of(event, verbose=self._verbose))
+        for line in lines:
             self.write(line)
+        return bool(lines)
 
     def tick(self) -> None:
         """Say what is waited for."""
         notice = self.waiting.notice()
         if notice:
             self.write(notice)
+
+    def blank(self) -> None:
+        """A line between progress and result."""
+        self._stream.write("\n")
+        self._stream.flush()
 
     def write(self, line: Line) -> None:
         """Write one line at once."""

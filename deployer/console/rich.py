@@ -50,20 +50,18 @@ class RichConsole(Worker):
         self._unicode = unicode_marks(self._terminal.file)  # type: ignore[arg-type]
         self._spinner = Spinner("dots" if self._unicode else "line", style="cyan")
         self._live: Live | None = None
-        self._headings = 0
         super().__init__()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event) -> bool:
         """Print the event's lines above the one that moves."""
-        for line in lines_of(event, verbose=self._verbose):
-            if not line.mark and self._headings:
-                self._terminal.print()
-            self._headings += not line.mark
+        lines = list(lines_of(event, verbose=self._verbose))
+        for line in lines:
             self._terminal.print(self._styled(line))
         if isinstance(event, events.StepStarted):
             self._start()
         elif isinstance(event, events.StepFinished | events.StepFailed):
-            self.end()
+            self.rest()
+        return bool(lines)
 
     def _styled(self, line: Line) -> Text:
         width = self._terminal.width
@@ -80,7 +78,7 @@ class RichConsole(Worker):
         return text
 
     def _start(self) -> None:
-        self.end()
+        self.rest()
         self._live = Live(
             get_renderable=self._moving,
             console=self._terminal,
@@ -104,8 +102,12 @@ class RichConsole(Worker):
         shown.append(text if len(text) <= room else text[: room - 1] + "…", style="dim")
         return shown
 
-    def end(self) -> None:
+    def rest(self) -> None:
         """Take the moving line away."""
         if self._live:
             self._live.stop()
             self._live = None
+
+    def blank(self) -> None:
+        """A line between progress and result."""
+        self._terminal.print()

@@ -33,6 +33,7 @@ class Worker:
         self._thread.join()
 
     def _work(self) -> None:
+        shown = False
         try:
             while True:
                 try:
@@ -42,18 +43,23 @@ class Worker:
                     continue
                 if event is None:
                     break
-                self.show(event)
+                shown = self.show(event) or shown
                 self.waiting.follow(event)
-            self.end()
+            self.rest()
+            if shown:
+                self.blank()
         except (OSError, ValueError):
             return  # nobody reads stderr any more; the operation goes on
 
-    def show(self, event: Event) -> None:
-        """Write what an event is worth."""
+    def show(self, event: Event) -> bool:
+        """Write what an event is worth; return whether that was anything."""
         raise AssertionError
 
     def tick(self) -> None:
         """Nothing happened for a while."""
 
-    def end(self) -> None:
-        """Give the terminal back."""
+    def rest(self) -> None:
+        """Nothing moves any more."""
+
+    def blank(self) -> None:
+        """A line between progress and result."""
