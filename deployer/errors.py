@@ -68,6 +68,7 @@ class Code(StrEnum):
     ENVIRONMENT_NOT_FOUND = "ENVIRONMENT_NOT_FOUND"
     ENVIRONMENT_EXISTS = "ENVIRONMENT_EXISTS"
     SERVICE_NOT_FOUND = "SERVICE_NOT_FOUND"
+    OPERATION_NOT_FOUND = "OPERATION_NOT_FOUND"
     NOT_ALLOWED = "NOT_ALLOWED"
     LOCKED = "LOCKED"
     GATE_FAILED = "GATE_FAILED"
@@ -93,6 +94,7 @@ CODE_MEANING: dict[Code, str] = {
     Code.ENVIRONMENT_NOT_FOUND: "no environment of that name was created, or it was destroyed",
     Code.ENVIRONMENT_EXISTS: "`create` over an environment, or over a file that says otherwise",
     Code.SERVICE_NOT_FOUND: "the application has no service of that name",
+    Code.OPERATION_NOT_FOUND: "the history has no operation of that id",
     Code.NOT_ALLOWED: "the state machine doesn't allow the verb in this state",
     Code.LOCKED: "another operation holds the lease of the environment",
     Code.GATE_FAILED: "a gate refused before anything was touched; `details.findings` lists why",

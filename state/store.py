@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import sqlite3
+import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -28,6 +30,7 @@ from state.records import (
     ReleaseRecord,
     StepRecord,
     TransitionRecord,
+    UndoRecord,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +76,7 @@ class Store:
                 path.chmod(0o600)
             connection = _connect(path, f"file:{_quote(path)}")
             store = cls(connection, path)
+            store._refuse_truncated()
             with store.usable():
                 if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                     connection.execute("PRAGMA journal_mode = WAL")
@@ -95,6 +99,7 @@ class Store:
         writable = os.access(path.parent, os.W_OK) or path.with_name(path.name + "-wal").exists()
         mode = "mode=ro" if writable else "immutable=1"
         store = cls(_connect(path, f"file:{_quote(path)}?{mode}"), path)
+        store._refuse_truncated()
         with store.usable():
             migrations.check_version(store._connection, path)
             if migrations.version(store._connection) < len(migrations.MIGRATIONS):
@@ -114,15 +119,30 @@ class Store:
         except sqlite3.Error as problem:
             self._refuse(problem)
 
+    def _refuse_truncated(self) -> None:
+        """SQLite takes an empty file for a new store, and a short one for a whole one at first."""
+        size = self.path.stat().st_size
+        if size == 0:
+            remembered = self.path.parent / "environments"
+            if remembered.is_dir() and any(remembered.glob("*/logs/*")):
+                self._refuse(sqlite3.DatabaseError("it is empty"))
+            return
+        with self.path.open("rb") as file:
+            header = file.read(100)
+        # SQLite's "Database File Format": page size at 16, size in pages at 28, big-endian
+        page, pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
+        if len(header) < 100 or size < pages * (65536 if page == 1 else page):
+            self._refuse(sqlite3.DatabaseError("it is cut short"))
+
     def _refuse(self, problem: sqlite3.Error) -> NoReturn:
         damaged = isinstance(problem, sqlite3.DatabaseError) and not isinstance(
             problem, sqlite3.OperationalError | sqlite3.IntegrityError
         )
         if damaged:
             saved = sorted((self.path.parent / "backups").glob("*.db"), key=_modified)
-            hint = (
-                f"The newest backup is {saved[-1]}." if saved else "There is no backup beside it."
-            )
+            hint = "There is no backup beside it."
+            if saved:
+                hint = f"Put the newest backup back: deployer restore {shlex.quote(str(saved[-1]))}"
             raise StoreError(f"The store {self.path} is damaged: {problem}", hint) from problem
         raise StoreError(
             f"The store {self.path} can't be used: {problem}", _remedy(self.path)
@@ -260,11 +280,12 @@ class Store:
     def take_lease(self, name: str, *, operation_id: str, holder: Mapping[str, Any]) -> int:
         """Write the row of the lease that was just locked; return its fencing token.
 
-        `holder` has actor, host, pid and command.
+        `holder` has actor, host, pid and command. Tokens only grow, whatever the clock does; they
+        follow it, so that a store put back from a copy goes on above those given since.
         """
         with self.transaction():
             rows = self._rows("SELECT token FROM leases WHERE name = ?", name)
-            token = rows[0]["token"] + 1 if rows else 1
+            token = max(int(time.time()), rows[0]["token"] + 1 if rows else 1)
             self._db.table("leases").upsert(
                 {
                     "name": name,
@@ -398,6 +419,8 @@ class Store:
             self._check_token(record.name, token)
             machine.move(record.state, trigger, position.state)
             kept = {**record.inputs, verb: dict(inputs)} if inputs is not None else record.inputs
+            if forget_releases:
+                kept = {key: value for key, value in kept.items() if key != "release"}
             self._write_position(record, position, inputs=json.dumps(kept))
             self._log_move(record, operation_id, trigger, record.position, position)
             self._end_operation(operation_id, outcome, seconds, position.state, changed, error)
@@ -487,6 +510,36 @@ class Store:
                     json.dumps(error) if error is not None else None,
                     operation_id,
                 ),
+            )
+
+    def register_undo(
+        self, name: str, operation_id: str, token: int, kind: str, arguments: Mapping[str, Any]
+    ) -> None:
+        """Record how to undo what an operation is about to make."""
+        with self.transaction():
+            self._check_token(name, token)
+            self._db.table("undos").insert(
+                {
+                    "operation_id": operation_id,
+                    "kind": kind,
+                    "arguments": json.dumps(arguments),
+                }
+            )
+
+    def undos(self, operation_id: str) -> list[UndoRecord]:
+        """What an operation registered and nobody has undone, newest first."""
+        rows = self._rows(
+            "SELECT * FROM undos WHERE operation_id = ? AND outcome IS NULL ORDER BY id DESC",
+            operation_id,
+        )
+        return [UndoRecord.from_row(row) for row in rows]
+
+    def close_undo(self, name: str, token: int, undo_id: int, outcome: str) -> None:
+        """Record that something was undone, or could not be."""
+        with self.transaction():
+            self._check_token(name, token)
+            self._connection.execute(
+                "UPDATE undos SET outcome = ? WHERE id = ?", (outcome, undo_id)
             )
 
     def operations(self, name: str, *, limit: int = -1) -> list[OperationRecord]:
@@ -605,6 +658,49 @@ class Store:
             "SELECT * FROM releases WHERE environment_id = ? AND number = ?", environment_id, number
         )
         return ReleaseRecord.from_row(rows[0]) if rows else None
+
+    # ---- the end of records
+
+    def prune(self, name: str, token: int, keep: int) -> list[str]:
+        """Remove all but the newest `keep` root operations; return the ids of those removed."""
+        rows = self._rows(
+            "SELECT o.id FROM operations o JOIN environments e ON e.id = o.environment_id"
+            " WHERE e.name = ? AND o.parent_id IS NULL AND o.outcome IS NOT NULL"
+            " ORDER BY o.rowid DESC LIMIT -1 OFFSET ?",
+            name,
+            keep,
+        )
+        roots = [row["id"] for row in rows]
+        if roots:
+            with self.transaction():
+                self._check_token(name, token)
+                for root in roots:
+                    self._forget_operations([root, *(child.id for child in self.children(root))])
+        return roots
+
+    def purge(self, name: str, token: int) -> None:
+        """Remove every record of an environment, all generations."""
+        with self.transaction():
+            self._check_token(name, token)
+            for record in self.generations(name):
+                rows = self._rows("SELECT id FROM operations WHERE environment_id = ?", record.id)
+                self._forget_operations([row["id"] for row in rows])
+                for table in ("transitions", "releases", "hosts", "ports"):
+                    self._connection.execute(
+                        f"DELETE FROM {table} WHERE environment_id = ?",  # noqa: S608
+                        (record.id,),
+                    )
+            self._connection.execute("DELETE FROM environments WHERE name = ?", (name,))
+            self._connection.execute("DELETE FROM leases WHERE name = ?", (name,))
+
+    def _forget_operations(self, ids: list[str]) -> None:
+        for operation_id in reversed(ids):
+            for table, column in (("steps", "operation_id"), ("undos", "operation_id")):
+                self._connection.execute(
+                    f"DELETE FROM {table} WHERE {column} = ?",  # noqa: S608
+                    (operation_id,),
+                )
+            self._connection.execute("DELETE FROM operations WHERE id = ?", (operation_id,))
 
     # ---- inside a transaction
 
