@@ -22,8 +22,8 @@ from deployer.results import VerbResult
 from deployer.tools import process
 from state import machine
 from state.errors import StoreError
+from state.history import new_operation_id
 from state.machine import VERBS, Position, State
-from state.store import new_operation_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,9 @@ from deployer.tools import ansible, process
 from deployer.tools.interrupt import Interrupt
 from state import lease
 from state.errors import LockedError, StoreError
+from state.history import new_operation_id
 from state.machine import NOTHING
-from state.store import Store, new_operation_id
+from state.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -155,8 +155,8 @@ DRY = ("prepare", "release")
 def inspect(spec, check_health=True):
     """What is there: read-only, and whatever is broken is told, not raised.
 
-    Returns {there, prepared, owner, current, releases, identity, problem, services, processes}; services have
-    state, pid, release, since, up, healthy and problem.
+    Returns {there, prepared, owner, current, releases, identity, problem, services, processes};
+    services have state, pid, release, since, up, healthy and problem.
     """
     number = releases.current(spec)
     kept = releases.manifest(spec, number) if number is not None else None
