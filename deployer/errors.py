@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -248,6 +249,17 @@ class WorkspaceError(DeployerError):
 
     code = Code.STORE_UNUSABLE
     exit_code = Exit.STORE
+
+
+def unusable(problem: OSError) -> WorkspaceError | None:
+    """The error for a disk that is full, or a folder that may not be written; else None."""
+    if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        return None
+    where = f"{problem.filename}: " if problem.filename else ""
+    return WorkspaceError(
+        f"{where}{problem.strerror}",
+        hint="Check that the disk is not full and that this user may write there.",
+    )
 
 
 class StepError(DeployerError):

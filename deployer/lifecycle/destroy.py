@@ -54,5 +54,5 @@ def _forget(step: StepRun) -> StepResult:
     workspace, record = step.run.session.workspace, step.run.record
     for folder in (workspace.build_dir(record.name), workspace.host_dir(record.name)):
         shutil.rmtree(folder, ignore_errors=True)
-    hosts.forget(record)
+    hosts.forget(workspace, record)
     return StepResult(changed=True, detail="local files removed")

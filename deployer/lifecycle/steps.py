@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deployer import events
-from deployer.errors import DeployerError, InterruptedOperation, WorkspaceError
+from deployer.errors import DeployerError, InterruptedOperation, WorkspaceError, unusable
 from state.errors import StoreError
 
 if TYPE_CHECKING:
@@ -215,6 +215,8 @@ def as_error(problem: BaseException) -> DeployerError:
         return InterruptedOperation("Interrupted")
     if isinstance(problem, StoreError):
         return WorkspaceError(problem.message, hint=problem.hint)
+    if isinstance(problem, OSError) and (error := unusable(problem)):
+        return error
     return DeployerError(
         f"{type(problem).__name__}: {problem}",
         hint="This is a bug in deployer; please report it.",
