@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,20 @@ def test_what_the_runtime_has_started_again_leaves_nothing_to_do(running: Enviro
     assert running("deploy").verbs == []
 
     assert running.service("web").pid != old.pid
+
+
+def test_a_service_that_hangs_is_run_again(running: Environment) -> None:
+    before = running.pids()
+    running.service("web").send_signal(signal.SIGSTOP)
+
+    deployed = running("deploy")
+
+    assert deployed.verbs == ["run"]
+    assert deployed.data["state"] == "running"
+    assert "Guestbook" in fetch(running.url)
+    after = running.pids()
+    assert after["web"] != before["web"]
+    assert after["worker"] == before["worker"]
 
 
 def test_a_host_folder_that_is_gone_is_configured_again(running: Environment) -> None:
