@@ -136,7 +136,7 @@ def _usage(problem: click.ClickException) -> DeployerError:
 
 
 def _known(problem: Exception) -> DeployerError:
-    from deployer.errors import DeployerError, WorkspaceError
+    from deployer.errors import DeployerError, WorkspaceError, unusable
     from state.errors import StoreError
 
     if isinstance(problem, DeployerError):
@@ -145,11 +145,8 @@ def _known(problem: Exception) -> DeployerError:
         return problem
     if isinstance(problem, StoreError):
         return WorkspaceError(problem.message, hint=problem.hint)
-    if isinstance(problem, PermissionError):
-        return WorkspaceError(
-            f"{problem.filename} can't be used: {problem.strerror}",
-            hint="Give this user the right to it.",
-        )
+    if isinstance(problem, OSError) and (known := unusable(problem)):
+        return known
     error = DeployerError(f"{type(problem).__name__}: {problem}")
     error.__cause__ = problem
     _crash_report(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,11 @@ def verb(verb: str, name: str, call: Call, **choices: Any) -> None:
     with deployer() as found:
         summary = found.run_verb(name, verb, call, choices)
     output.summary(summary, sentence(summary))
+
+
+def command(*words: str) -> str:
+    """A command line to type next, in the same workspace."""
+    return shlex.join([*options.program(), *words])
 
 
 def sentence(summary: Summary) -> str:

@@ -108,6 +108,25 @@ def changing(command: F) -> F:
     return name_argument(global_options(command))
 
 
+def raising(command: F) -> F:
+    """Options of the commands that bring an environment further."""
+    for option in (
+        click.option(
+            "--rollback-on-failure",
+            "rollback",
+            is_flag=True,
+            help="Undo what a failing verb has made.",
+        ),
+        click.option(
+            "--from-start",
+            is_flag=True,
+            help="Run every step, also those that a failed run has completed.",
+        ),
+    ):
+        command = option(command)
+    return changing(overriding(command))
+
+
 def overriding(command: F) -> F:
     """`--set`, for commands that read the environment file."""
     return click.option(
@@ -119,15 +138,19 @@ def overriding(command: F) -> F:
     )(command)
 
 
-def call(verb: str, name: str, lock_wait: float = 0.0, overrides: tuple[str, ...] = ()) -> Call:
+def call(
+    verb: str,
+    name: str,
+    *,
+    lock_wait: float = 0.0,
+    overrides: tuple[str, ...] = (),
+    from_start: bool = False,
+    rollback: bool = False,
+) -> Call:
     """The call of an operation, with the command that would continue it."""
     from deployer.lifecycle.session import Call
 
-    words = ["deployer"]
-    directory = current().directory
-    if directory:
-        words += ["-C", directory]
-    words += [verb, name]
+    words = [*program(), verb, name]
     for override in overrides:
         words += ["--set", override]
     return Call(
@@ -135,4 +158,12 @@ def call(verb: str, name: str, lock_wait: float = 0.0, overrides: tuple[str, ...
         lock_wait=lock_wait,
         resume=shlex.join(words),
         command=shlex.join(["deployer", *sys.argv[1:]]),
+        from_start=from_start,
+        rollback=rollback,
     )
+
+
+def program() -> list[str]:
+    """How this program was called, up to the command: with the workspace where one was named."""
+    directory = current().directory
+    return ["deployer", "-C", directory] if directory else ["deployer"]

@@ -16,6 +16,7 @@ class Entry(NamedTuple):
 PORCELAIN = "Porcelain: the short way"
 PLUMBING = "Plumbing: one step at a time"
 INSPECT = "Looking, changing nothing"
+MANAGE = "Looking after the records"
 
 COMMANDS: dict[str, Entry] = {
     "deploy": Entry(
@@ -46,7 +47,19 @@ COMMANDS: dict[str, Entry] = {
     ),
     "history": Entry(INSPECT, "commands.inspect.history", "Show what was done, and how it went."),
     "logs": Entry(INSPECT, "commands.inspect.logs", "Show what the services wrote."),
+    "check": Entry(
+        INSPECT, "commands.inspect.check", "Tell each difference between the record and the world."
+    ),
     "validate": Entry(
         INSPECT, "commands.inspect.validate", "Prove what can be proved without touching anything."
+    ),
+    "repair": Entry(MANAGE, "commands.manage.repair", "Lower the record to what is really there."),
+    "unlock": Entry(
+        MANAGE, "commands.manage.unlock", "Show who holds an environment, and end it if asked."
+    ),
+    "backup": Entry(MANAGE, "commands.manage.backup", "Copy the store to a file."),
+    "restore": Entry(MANAGE, "commands.manage.restore", "Put a copy of the store back."),
+    "purge": Entry(
+        MANAGE, "commands.manage.purge", "Remove the records of a destroyed environment."
     ),
 }

@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from deployer import reading
 from deployer.environment.load import Loaded, load
-from deployer.errors import Code, Exit, NotFoundError
+from deployer.errors import Code, Exit, FileError, LeaseError, NotFoundError, WorkspaceError
 from deployer.events import Bus, Subscriber
-from deployer.lifecycle import look, planner
+from deployer.lifecycle import check, look, planner, unlock
 from deployer.lifecycle.create import Wish, create
 from deployer.lifecycle.engine import run_verb
+from deployer.lifecycle.operation import recorded
+from deployer.lifecycle.purge import purge
 from deployer.lifecycle.session import Call, Session, open_session
 from deployer.paths import Workspace, check_name
 from deployer.preflight import static
 from deployer.results import Summary, VerbResult
+from state import backup as backups
 from state import lease, machine
 from state.machine import State
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from deployer.lifecycle.check import Difference, Repair
     from state.records import EnvironmentRecord, OperationRecord, StepRecord
 
 
@@ -80,14 +84,79 @@ class Deployer:
         options: dict[str, Any] | None = None,
     ) -> Summary:
         """Run one plumbing verb other than `create`."""
-        record = self.environment(name)
-        if record.state is State.DESTROYED:
-            if verb == "destroy":
-                return self.show(name)
-            raise reading.not_found(self.workspace, name)
+        if verb == "destroy" and self.environment(name).state is State.DESTROYED:
+            return self.show(name)
+        self._existing(name)
         with open_session(self.workspace, name, verb, call or Call(), self.bus) as session:
             result = run_verb(session, verb, options=options)
             return self._summary(session, [result], result.seconds)
+
+    def repair(self, name: str, call: Call | None = None, *, apply: bool = False) -> Repair:
+        """What a look would lower of the record; `apply` records it."""
+        record = self._existing(name)
+        with reading.reading(self.workspace) as store:
+            assert store
+            planned = check.plan_repair(self.workspace, store, record)
+        if not apply or not planned.needed:
+            return planned
+        with open_session(self.workspace, name, "repair", call or Call(), self.bus) as session:
+            return check.apply_repair(session, planned)
+
+    def unlock(
+        self, name: str, call: Call | None = None, *, force: bool = False
+    ) -> tuple[unlock.Holder | None, bool]:
+        """Who holds the lease, and whether it was broken.
+
+        A dead holder's lease is: what it left running is ended, what it left recorded is settled.
+        A living one's only with `force`, which ends its operation first. Raises `LeaseError`.
+        """
+        record = self.environment(name)
+        with reading.reading(self.workspace) as store:
+            assert store
+            found = unlock.holder(self.workspace, store, name)
+            pending = bool(store.open_operations(record.id))
+        if found is None or not (found.alive or pending):
+            return found, False
+        if found.alive:
+            if not force:
+                raise LeaseError(
+                    f"{name} is held by {found}",
+                    hint=f"Wait for it. To end that operation: deployer unlock {name} --force",
+                    details={"holder": found.row},
+                )
+            unlock.end(self.workspace, found, name)
+        with (
+            open_session(self.workspace, name, "unlock", call or Call(), self.bus) as session,
+            recorded(session, f"Unlocking {name}"),
+        ):
+            return found, True
+
+    def purge(self, name: str, call: Call | None = None) -> None:
+        """Remove every record of a destroyed environment, its logs too.
+
+        Raises `NotAllowedError` while anything of it may be alive.
+        """
+        with open_session(self.workspace, name, "purge", call or Call(), self.bus) as session:
+            purge(session)
+
+    def backup(self, target: Path | None = None) -> backups.Copy:
+        """Copy the store, by default to a new file in its folder of backups."""
+        path = self.workspace.store
+        if not path.exists():
+            raise WorkspaceError(f"There is no store in {self.workspace.root} yet")
+        return backups.backup(path, target or backups.folder(path) / backups.name("state"))
+
+    def restore(self, source: Path) -> tuple[backups.Copy, Path | None]:
+        """Put a copy of the store back. Returns it, and where the present store went."""
+        if not source.is_file():
+            raise WorkspaceError(f"There is no file {source}")
+        return backups.restore(self.workspace.store, source)
+
+    def _existing(self, name: str) -> EnvironmentRecord:
+        record = self.environment(name)
+        if not record.exists:
+            raise reading.not_found(self.workspace, name)
+        return record
 
     def _summary(self, session: Session, ran: list[VerbResult], seconds: float) -> Summary:
         return reading.summary(
@@ -127,6 +196,15 @@ class Deployer:
             holder = store.lease(name) if store and held else None
         interrupted = record.state in machine.ACTING and not held
         return Status(summary, interrupted, holder, look.look(self.workspace, record))
+
+    def check(self, name: str) -> list[Difference]:
+        """Each difference between what is recorded and what is there. Changes nothing."""
+        record = self._existing(name)
+        try:
+            loaded = load(self.workspace, name)
+        except FileError:
+            loaded = None
+        return check.check(self.workspace, record, loaded)
 
     def validate(self, name: str, call: Call | None = None) -> Loaded:
         """Read the environment's files and prove what can be proved offline."""

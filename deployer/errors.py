@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -68,6 +69,7 @@ class Code(StrEnum):
     ENVIRONMENT_NOT_FOUND = "ENVIRONMENT_NOT_FOUND"
     ENVIRONMENT_EXISTS = "ENVIRONMENT_EXISTS"
     SERVICE_NOT_FOUND = "SERVICE_NOT_FOUND"
+    OPERATION_NOT_FOUND = "OPERATION_NOT_FOUND"
     NOT_ALLOWED = "NOT_ALLOWED"
     LOCKED = "LOCKED"
     GATE_FAILED = "GATE_FAILED"
@@ -93,6 +95,7 @@ CODE_MEANING: dict[Code, str] = {
     Code.ENVIRONMENT_NOT_FOUND: "no environment of that name was created, or it was destroyed",
     Code.ENVIRONMENT_EXISTS: "`create` over an environment, or over a file that says otherwise",
     Code.SERVICE_NOT_FOUND: "the application has no service of that name",
+    Code.OPERATION_NOT_FOUND: "the history has no operation of that id",
     Code.NOT_ALLOWED: "the state machine doesn't allow the verb in this state",
     Code.LOCKED: "another operation holds the lease of the environment",
     Code.GATE_FAILED: "a gate refused before anything was touched; `details.findings` lists why",
@@ -246,6 +249,17 @@ class WorkspaceError(DeployerError):
 
     code = Code.STORE_UNUSABLE
     exit_code = Exit.STORE
+
+
+def unusable(problem: OSError) -> WorkspaceError | None:
+    """The error for a disk that is full, or a folder that may not be written; else None."""
+    if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        return None
+    where = f"{problem.filename}: " if problem.filename else ""
+    return WorkspaceError(
+        f"{where}{problem.strerror}",
+        hint="Check that the disk is not full and that this user may write there.",
+    )
 
 
 class StepError(DeployerError):

@@ -26,13 +26,13 @@ class Event(BaseModel):
 
 
 class OperationStarted(Event):
-    """A verb or a porcelain command starts. A verb of `total` is the `index`-th."""
+    """A verb or a porcelain command starts. Inside one, a verb is the `index`-th of `total`."""
 
     event: Literal["OperationStarted"] = "OperationStarted"
     verb: str
     title: str
-    index: int = 1
-    total: int = 1
+    index: int = 0
+    total: int = 0
     porcelain: bool = False
 
 
@@ -74,7 +74,7 @@ class StepProgress(Event):
     verb: str
     step: str
     title: str
-    outcome: Literal["started", "ok", "changed", "failed", "warning", "waiting"]
+    outcome: Literal["started", "ok", "changed", "failed", "warning", "waiting", "note"]
     host: str | None = None
     seconds: float | None = None
 

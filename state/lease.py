@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from state.errors import LockedError, StoreError
@@ -37,6 +38,8 @@ class Lock:
         """Free the lock; `remove` deletes its file first, while nobody else can hold it."""
         if remove:
             self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # its logs may stay, or somebody may be opening a new lock
+                self._path.parent.rmdir()
         os.close(self._fd)
 
 
@@ -52,11 +55,14 @@ def acquire(
     `holder` reads who holds it, for the error and for `on_wait(holder, seconds waited)`, which is
     called at each try. Raises `LockedError`, or `StoreError` on a network file system.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    refuse_network_file_system(path.parent)
     started = time.monotonic()
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        refuse_network_file_system(path.parent)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # the last holder removed the folder just now
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

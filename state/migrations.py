@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import os
-import sqlite3
 import time
-from contextlib import ExitStack, closing
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from state.errors import StoreError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -114,6 +112,20 @@ def _first(db: Database) -> None:
         strict=True,
     )
     db.table("transitions").create_index(["environment_id"])
+    db.table("undos").create(
+        {
+            "id": int,
+            "operation_id": str,
+            "kind": str,
+            "arguments": str,
+            "outcome": str,
+        },
+        pk="id",
+        not_null={"operation_id", "kind", "arguments"},
+        foreign_keys=[("operation_id", "operations", "id")],
+        strict=True,
+    )
+    db.table("undos").create_index(["operation_id"])
     db.table("releases").create(
         {
             "environment_id": int,
@@ -181,19 +193,6 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def backup(connection: sqlite3.Connection, target: Path) -> Path:
-    """Copy an open store to `target` with SQLite's online backup, and prove the copy whole."""
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
-    with closing(sqlite3.connect(target)) as copy:
-        connection.backup(copy)
-        found = copy.execute("PRAGMA integrity_check").fetchone()[0]
-        copy.execute("PRAGMA journal_mode = DELETE")
-    if found != "ok":
-        raise StoreError(f"The backup {target} is damaged: {found}")
-    return target
-
-
 def migrate(
     connection: sqlite3.Connection,
     path: Path,
@@ -211,12 +210,12 @@ def migrate(
 
     with ExitStack() as held:
         if version(connection):
-            _hold_all_leases(path, held)
+            hold_all_leases(path, held)
         connection.execute("BEGIN IMMEDIATE")
         try:
             # somebody else may have migrated while this process waited for the lock
             present = version(connection)
-            saved = _backup_before(path, present) if 0 < present < len(migrations) else None
+            saved = _saved(path, present) if 0 < present < len(migrations) else None
             db = Database(connection, execute_plugins=False)
             for migration in migrations[present:]:
                 migration(db)
@@ -226,6 +225,12 @@ def migrate(
             connection.execute("ROLLBACK")
             raise
     return saved
+
+
+def _saved(path: Path, present: int) -> Path:
+    from state import backup
+
+    return backup.backup(path, backup.folder(path) / backup.name(f"schema{present}")).path
 
 
 def check_version(
@@ -241,16 +246,12 @@ def check_version(
         )
 
 
-def _backup_before(path: Path, present: int) -> Path:
-    # a reader of its own: the migrating connection holds the write lock, which WAL lets us read by
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    target = path.parent / "backups" / f"state-schema{present}-{stamp}.db"
-    with closing(sqlite3.connect(path)) as reader:
-        return backup(reader, target)
+def hold_all_leases(path: Path, held: ExitStack, wait: float = LEASE_WAIT) -> None:
+    """Lock every environment of the store at `path` until `held` is closed.
 
-
-def _hold_all_leases(path: Path, held: ExitStack) -> None:
-    deadline = time.monotonic() + LEASE_WAIT
+    Raises `StoreError` if an operation doesn't end within `wait` seconds.
+    """
+    deadline = time.monotonic() + wait
     for lock in sorted(path.parent.glob("environments/*/lock")):
         file = held.enter_context(lock.open("rb"))
         while True:
@@ -258,10 +259,10 @@ def _hold_all_leases(path: Path, held: ExitStack) -> None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if time.monotonic() >= deadline:
                     raise StoreError(
-                        f"The store must be migrated, but an operation on "
-                        f"{lock.parent.name} has been running for over {LEASE_WAIT:.0f} s",
+                        f"An operation on {lock.parent.name} is running, and the store may not "
+                        "be exchanged under it",
                         "Run the command again when that operation is done.",
                     ) from None
                 time.sleep(0.1)

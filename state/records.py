@@ -11,7 +11,17 @@ from state.machine import NOTHING, Position, State
 if TYPE_CHECKING:
     from sqlite3 import Row
 
-_JSON = ("config", "intents", "inputs", "error", "hosts", "manifest", "groups", "serving")
+_JSON = (
+    "arguments",
+    "config",
+    "intents",
+    "inputs",
+    "error",
+    "hosts",
+    "manifest",
+    "groups",
+    "serving",
+)
 
 
 class Record:
@@ -136,6 +146,17 @@ class StepRecord(Record):
     detail: str | None = None
     hosts: dict[str, str] | None = None
     error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class UndoRecord(Record):
+    """How to undo something that an operation made. `outcome`: None, `done` or `failed`."""
+
+    id: int
+    operation_id: str
+    kind: str
+    arguments: dict[str, Any]
+    outcome: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,156 +1,29 @@
-"""The database: environments, operations, steps, transitions, releases, hosts, ports, leases.
+"""The store: environments, their hosts, releases and ports, and what the verbs write of them.
 
-Nothing above this package knows SQL. Every write of an operation checks its fencing token, and
-every change of state compares the version that was read, in one `BEGIN IMMEDIATE`.
+Nothing above this package knows SQL. Every change of state compares the version that was read,
+in one `BEGIN IMMEDIATE`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import sqlite3
 import uuid
-from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
-from state import machine, migrations
-from state.errors import ConflictError, OutdatedTokenError, StoreError
+from state import machine
+from state.errors import ConflictError
+from state.history import History, utc_now
 from state.machine import NOTHING, Position, State
-from state.records import (
-    EnvironmentRecord,
-    HostRecord,
-    OperationRecord,
-    ReleaseRecord,
-    StepRecord,
-    TransitionRecord,
-)
+from state.records import EnvironmentRecord, HostRecord, ReleaseRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from sqlite_utils import Database
-
-BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another one
+    import sqlite3
+    from collections.abc import Iterable, Mapping
 
 
-def utc_now() -> str:
-    """This moment in UTC, ISO 8601 with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def new_operation_id() -> str:
-    """A new operation's id: sorts by time, unique across processes."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-
-
-class Store:
-    """An open store. A connection belongs to the thread that opened it."""
-
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
-        self.path = path
-
-    @classmethod
-    def open(cls, path: Path) -> Store:
-        """Open the store for writing; create it, or migrate it, where that is due.
-
-        Raises `StoreError` where it is unusable, naming the newest backup where one exists.
-        """
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ignore = path.parent / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n", encoding="utf-8")
-            if not path.exists():
-                # 0600 whatever the umask, before anything is in it
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-                path.chmod(0o600)
-            connection = _connect(path, f"file:{_quote(path)}")
-            store = cls(connection, path)
-            with store.usable():
-                if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                    connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("PRAGMA foreign_keys = ON")
-                migrations.migrate(connection, path)
-        except OSError as problem:
-            raise StoreError(
-                f"The store {path} can't be written: {problem.strerror or problem}", _remedy(path)
-            ) from problem
-        return store
-
-    @classmethod
-    def read(cls, path: Path) -> Store | None:
-        """Open the store for reading only; None where there is none yet. Creates nothing."""
-        if not path.exists():
-            return None
-        # A WAL store that nobody has open needs a writable folder to be read, unless it is
-        # declared immutable; without a -wal file that is the truth in a read-only folder.
-        writable = os.access(path.parent, os.W_OK) or path.with_name(path.name + "-wal").exists()
-        mode = "mode=ro" if writable else "immutable=1"
-        store = cls(_connect(path, f"file:{_quote(path)}?{mode}"), path)
-        with store.usable():
-            migrations.check_version(store._connection, path)
-            if migrations.version(store._connection) < len(migrations.MIGRATIONS):
-                store._connection.close()
-                return cls.open(path)
-        return store
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    @contextmanager
-    def usable(self) -> Iterator[None]:
-        """Turn what SQLite says of an unusable store into a `StoreError`."""
-        try:
-            yield
-        except sqlite3.Error as problem:
-            self._refuse(problem)
-
-    def _refuse(self, problem: sqlite3.Error) -> NoReturn:
-        damaged = isinstance(problem, sqlite3.DatabaseError) and not isinstance(
-            problem, sqlite3.OperationalError | sqlite3.IntegrityError
-        )
-        if damaged:
-            saved = sorted((self.path.parent / "backups").glob("*.db"), key=_modified)
-            hint = (
-                f"The newest backup is {saved[-1]}." if saved else "There is no backup beside it."
-            )
-            raise StoreError(f"The store {self.path} is damaged: {problem}", hint) from problem
-        raise StoreError(
-            f"The store {self.path} can't be used: {problem}", _remedy(self.path)
-        ) from problem
-
-    @cached_property
-    def _db(self) -> Database:
-        from sqlite_utils import Database
-
-        return Database(self._connection, execute_plugins=False)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One atomic, durable change; nothing of it stays where the block raises."""
-        with self.usable():
-            self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            with self.usable():
-                yield
-                self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
-    def _rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        with self.usable():
-            return self._connection.execute(sql, values).fetchall()
+class Store(History):
+    """All that is remembered of the environments of a workspace."""
 
     # ---- environments
 
@@ -255,69 +128,7 @@ class Store:
         )
         return {row["port"]: row["name"] for row in rows}
 
-    # ---- the lease's row
-
-    def take_lease(self, name: str, *, operation_id: str, holder: Mapping[str, Any]) -> int:
-        """Write the row of the lease that was just locked; return its fencing token.
-
-        `holder` has actor, host, pid and command.
-        """
-        with self.transaction():
-            rows = self._rows("SELECT token FROM leases WHERE name = ?", name)
-            token = rows[0]["token"] + 1 if rows else 1
-            self._db.table("leases").upsert(
-                {
-                    "name": name,
-                    "token": token,
-                    "operation_id": operation_id,
-                    "started_at": utc_now(),
-                    **holder,
-                },
-                pk="name",
-            )
-        return token
-
-    def lease(self, name: str) -> dict[str, Any]:
-        """The last holder's row: token, operation_id, actor, host, pid, command, started_at."""
-        rows = self._rows("SELECT * FROM leases WHERE name = ?", name)
-        return dict(rows[0]) if rows else {}
-
-    def _check_token(self, name: str, token: int) -> None:
-        rows = self._rows("SELECT token FROM leases WHERE name = ?", name)
-        if not rows or rows[0]["token"] != token:
-            raise OutdatedTokenError(
-                f"Another operation has taken {name} over; this one may not write any more"
-            )
-
-    # ---- operations and steps
-
-    def start_operation(
-        self,
-        record: EnvironmentRecord,
-        *,
-        operation_id: str,
-        verb: str,
-        token: int,
-        parent_id: str | None = None,
-        details: Mapping[str, Any],
-    ) -> None:
-        """Record that an operation starts looking. `details`: actor, host, pid, command, …"""
-        with self.transaction():
-            self._check_token(record.name, token)
-            self._db.table("operations").insert(
-                {
-                    "id": operation_id,
-                    "environment_id": record.id,
-                    "parent_id": parent_id,
-                    "verb": verb,
-                    "token": token,
-                    "started_at": utc_now(),
-                    "from_state": record.state.value,
-                    "from_rank": record.rank,
-                    "acting": 0,
-                    **details,
-                }
-            )
+    # ---- what verbs write
 
     def begin(
         self,
@@ -398,6 +209,8 @@ class Store:
             self._check_token(record.name, token)
             machine.move(record.state, trigger, position.state)
             kept = {**record.inputs, verb: dict(inputs)} if inputs is not None else record.inputs
+            if forget_releases:
+                kept = {key: value for key, value in kept.items() if key != "release"}
             self._write_position(record, position, inputs=json.dumps(kept))
             self._log_move(record, operation_id, trigger, record.position, position)
             self._end_operation(operation_id, outcome, seconds, position.state, changed, error)
@@ -453,87 +266,6 @@ class Store:
             self._log_move(record, operation_id, "look", record.position, position)
         return self._again(record)
 
-    def start_step(self, name: str, operation_id: str, token: int, step: tuple[str, str]) -> None:
-        """Record that a step starts; `name` is the environment's."""
-        with self.transaction():
-            self._check_token(name, token)
-            self._insert_step(operation_id, *step)
-
-    def end_step(
-        self,
-        name: str,
-        operation_id: str,
-        token: int,
-        *,
-        outcome: str,
-        attempts: int,
-        seconds: float,
-        detail: str = "",
-        hosts: Mapping[str, str] | None = None,
-        error: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Record the end of the operation's step that started last."""
-        with self.transaction():
-            self._check_token(name, token)
-            self._connection.execute(
-                "UPDATE steps SET outcome = ?, attempts = ?, seconds = ?, detail = ?, hosts = ?,"
-                " error = ? WHERE id = (SELECT MAX(id) FROM steps WHERE operation_id = ?)",
-                (
-                    outcome,
-                    attempts,
-                    seconds,
-                    detail,
-                    json.dumps(hosts) if hosts is not None else None,
-                    json.dumps(error) if error is not None else None,
-                    operation_id,
-                ),
-            )
-
-    def operations(self, name: str, *, limit: int = -1) -> list[OperationRecord]:
-        """Operations on an environment over all generations, oldest first; children follow.
-
-        `limit` counts root operations and keeps the newest; -1 keeps all.
-        """
-        roots = self._rows(
-            "SELECT o.* FROM operations o JOIN environments e ON e.id = o.environment_id"
-            " WHERE e.name = ? AND o.parent_id IS NULL ORDER BY o.rowid DESC LIMIT ?",
-            name,
-            limit,
-        )
-        found = []
-        for root in reversed(roots):
-            found.append(OperationRecord.from_row(root))
-            found += self.children(root["id"])
-        return found
-
-    def operation(self, operation_id: str) -> OperationRecord | None:
-        """One operation, or None."""
-        rows = self._rows("SELECT * FROM operations WHERE id = ?", operation_id)
-        return OperationRecord.from_row(rows[0]) if rows else None
-
-    def children(self, operation_id: str) -> list[OperationRecord]:
-        """The verbs that a porcelain operation ran, in order."""
-        rows = self._rows(
-            "SELECT * FROM operations WHERE parent_id = ? ORDER BY rowid", operation_id
-        )
-        return [OperationRecord.from_row(row) for row in rows]
-
-    def steps(self, operation_id: str) -> list[StepRecord]:
-        """The steps of one verb's execution, in order."""
-        rows = self._rows(
-            "SELECT * FROM steps WHERE operation_id = ? ORDER BY position", operation_id
-        )
-        return [StepRecord.from_row(row) for row in rows]
-
-    def open_operations(self, environment_id: int) -> list[OperationRecord]:
-        """Operations without an end, newest first: running, or left by a process that died."""
-        rows = self._rows(
-            "SELECT * FROM operations WHERE environment_id = ? AND outcome IS NULL"
-            " ORDER BY rowid DESC",
-            environment_id,
-        )
-        return [OperationRecord.from_row(row) for row in rows]
-
     def settle(
         self,
         record: EnvironmentRecord,
@@ -567,29 +299,6 @@ class Store:
                 self._log_move(record, operation_id, "settle", record.position, position)
         return self._again(record)
 
-    def checkpoint(self, environment_id: int, verb: str) -> dict[str, str]:
-        """Steps that the verb's last execution completed before it failed, with their detail.
-
-        Empty after a success: a checkpoint shows and saves looking twice, it never decides.
-        """
-        rows = self._rows(
-            "SELECT id, outcome FROM operations WHERE environment_id = ? AND verb = ? AND acting"
-            " AND outcome IS NOT NULL ORDER BY rowid DESC LIMIT 1",
-            environment_id,
-            verb,
-        )
-        if not rows or rows[0]["outcome"] == "succeeded":
-            return {}
-        steps = self.steps(rows[0]["id"])
-        return {s.name: s.detail or "" for s in steps if s.outcome in ("done", "skipped")}
-
-    def transitions(self, environment_id: int) -> list[TransitionRecord]:
-        """Every change of state of one generation, oldest first."""
-        rows = self._rows(
-            "SELECT * FROM transitions WHERE environment_id = ? ORDER BY id", environment_id
-        )
-        return [TransitionRecord.from_row(row) for row in rows]
-
     # ---- releases
 
     def releases(self, environment_id: int) -> list[ReleaseRecord]:
@@ -605,6 +314,21 @@ class Store:
             "SELECT * FROM releases WHERE environment_id = ? AND number = ?", environment_id, number
         )
         return ReleaseRecord.from_row(rows[0]) if rows else None
+
+    def purge(self, name: str, token: int) -> None:
+        """Remove every record of an environment, all generations."""
+        with self.transaction():
+            self._check_token(name, token)
+            for record in self.generations(name):
+                rows = self._rows("SELECT id FROM operations WHERE environment_id = ?", record.id)
+                self._forget_operations([row["id"] for row in rows])
+                for table in ("transitions", "releases", "hosts", "ports"):
+                    self._connection.execute(
+                        f"DELETE FROM {table} WHERE environment_id = ?",  # noqa: S608
+                        (record.id,),
+                    )
+            self._connection.execute("DELETE FROM environments WHERE name = ?", (name,))
+            self._connection.execute("DELETE FROM leases WHERE name = ?", (name,))
 
     # ---- inside a transaction
 
@@ -661,60 +385,6 @@ class Store:
             (json.dumps(sorted(numbers)), environment_id, host),
         )
 
-    def _insert_step(self, operation_id: str, name: str, title: str) -> None:
-        self._connection.execute(
-            "INSERT INTO steps (operation_id, position, name, title, attempts, started_at, outcome)"
-            " VALUES (:op, (SELECT COUNT(*) + 1 FROM steps WHERE operation_id = :op), :name,"
-            " :title, 1, :at, 'started')",
-            {"op": operation_id, "name": name, "title": title, "at": utc_now()},
-        )
-
-    def _end_operation(
-        self,
-        operation_id: str,
-        outcome: str,
-        seconds: float | None,
-        state: State,
-        changed: bool,
-        error: Mapping[str, Any] | None,
-    ) -> None:
-        self._connection.execute(
-            "UPDATE operations SET finished_at = ?, seconds = ?, outcome = ?, to_state = ?,"
-            " changed = ?, error = ? WHERE id = ?",
-            (
-                utc_now(),
-                seconds,
-                outcome,
-                state.value,
-                int(changed),
-                json.dumps(error) if error is not None else None,
-                operation_id,
-            ),
-        )
-
-    def _log_move(
-        self,
-        record: EnvironmentRecord,
-        operation_id: str | None,
-        trigger: str,
-        source: Position,
-        dest: Position,
-    ) -> None:
-        self._connection.execute(
-            "INSERT INTO transitions (environment_id, operation_id, trigger, from_state, from_rank,"
-            " to_state, to_rank, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                record.id,
-                operation_id,
-                trigger,
-                source.state.value,
-                source.rank,
-                dest.state.value,
-                dest.rank,
-                utc_now(),
-            ),
-        )
-
 
 def _environment(row: sqlite3.Row, hosts: list[HostRecord]) -> EnvironmentRecord:
     return replace(EnvironmentRecord.from_row(row), hosts=hosts)
@@ -722,36 +392,3 @@ def _environment(row: sqlite3.Row, hosts: list[HostRecord]) -> EnvironmentRecord
 
 def _release_row(release: ReleaseRecord) -> dict[str, Any]:
     return {**asdict(release), "manifest": json.dumps(release.manifest)}
-
-
-def _connect(path: Path, uri: str) -> sqlite3.Connection:
-    try:
-        # isolation_level None: transactions begin where this module says so, and only there
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
-    except sqlite3.Error as problem:
-        raise StoreError(f"The store {path} can't be opened: {problem}", _remedy(path)) from problem
-    connection.row_factory = sqlite3.Row
-    return connection
-
-
-def _quote(path: Path) -> str:
-    return quote(str(path.absolute()))
-
-
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime
-
-
-def _remedy(path: Path) -> str:
-    for place in (path, path.parent, path.parent.parent):
-        try:
-            owner = place.stat().st_uid
-        except OSError:
-            continue
-        if owner != os.geteuid() and os.geteuid() != 0:
-            return (
-                f"{place} belongs to user {owner}, perhaps because of a run under sudo; "
-                f"give it back with: sudo chown -R {os.geteuid()} {place}"
-            )
-        break
-    return "Check that the disk is not full and that the folder can be written."

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import options, output
+from commands import operate, options, output
 from deployer import reading
+from deployer.errors import Code, NotFoundError
 from deployer.paths import Workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from state.records import OperationRecord, StepRecord
 
 
@@ -25,11 +29,44 @@ if TYPE_CHECKING:
     metavar="N",
     help="Only the last N operations.",
 )
-def command(name: str, limit: int | None) -> None:
+@click.option("--operation", metavar="ID", help="One operation, with all that is known of it.")
+def command(name: str, limit: int | None, operation: str | None) -> None:
     """Show what was done to ENV: operations, verbs and steps, with durations and errors."""
     workspace = Workspace.find(options.current().directory)
     found = reading.history(workspace, name, limit or -1)
-    output.result({"name": name, "operations": _nested(found)}, _text(found))
+    if operation is None:
+        output.result({"name": name, "operations": _nested(found)}, _text(found))
+        return
+    one = [(o, steps) for o, steps in found if operation in (o.id, o.parent_id)]
+    if not one:
+        raise NotFoundError(
+            f"{name} has no operation {operation!r}",
+            hint=f"Its operations: {operate.command('history', name, '--output', 'json')}",
+            code=Code.OPERATION_NOT_FOUND,
+        )
+    log = workspace.log(name, one[0][0].parent_id or operation)
+    events = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    data = {
+        "name": name,
+        "operations": _nested(one),
+        "log": str(log) if events else None,
+        "events": [json.loads(line) for line in events],
+    }
+    output.result(data, _details(one, log if events else None))
+
+
+def _details(found: list[tuple[OperationRecord, list[StepRecord]]], log: Path | None) -> str:
+    first = found[0][0]
+    rows = [
+        ["operation", first.id],
+        ["command", first.command or "-"],
+        ["actor", first.actor or "-"],
+        ["host", f"{first.host} (pid {first.pid})"],
+        ["correlation", first.correlation_id or "-"],
+        ["token", str(first.token)],
+        ["log", str(log) if log else "-"],
+    ]
+    return f"{output.table(rows)}\n\n{_text(found)}"
 
 
 def _nested(found: list[tuple[OperationRecord, list[StepRecord]]]) -> list[dict[str, Any]]:
@@ -44,11 +81,11 @@ def _nested(found: list[tuple[OperationRecord, list[StepRecord]]]) -> list[dict[
 
 
 def _text(found: list[tuple[OperationRecord, list[StepRecord]]]) -> str:
-    lines: list[str | None] = []
+    lines: list[str] = []
     for operation, steps in found:
         indent = "    " if operation.parent_id else ""
-        if not operation.parent_id:
-            lines.append("" if lines else None)
+        if not operation.parent_id and lines:
+            lines.append("")
         lines.append(f"{indent}{_headline(operation)}")
         for step in steps:
             seconds = f"  {step.seconds:.1f}s" if step.seconds is not None else ""
@@ -56,7 +93,7 @@ def _text(found: list[tuple[OperationRecord, list[StepRecord]]]) -> str:
             lines.append(f"{indent}    {step.outcome:<11} {step.title}{seconds}{tries}")
         if operation.error and not _told_by_child(operation, found):
             lines.append(f"{indent}    error: {operation.error['message']}")
-    return "\n".join(line for line in lines if line is not None) or "Nothing was done yet."
+    return "\n".join(lines) or "Nothing was done yet."
 
 
 def _told_by_child(

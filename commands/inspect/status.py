@@ -61,5 +61,5 @@ def _text(status: Status) -> str:
         lines += ["", output.table(rows)]
     if status.look.reasons and summary.record.rank > status.look.supported:
         lines += ["", "Not as recorded:", *(f"  {reason}" for reason in status.look.reasons)]
-        lines.append(f"To heal it: deployer deploy {summary.name}")
+        lines.append(f"To heal it: {operate.command('deploy', summary.name)}")
     return "\n".join(lines)

@@ -15,4 +15,4 @@ def command(name: str, yes: bool, lock_wait: float, data: bool) -> None:
     """Remove the releases of ENV; its data in shared/ stays unless --data is given."""
     if data and not yes:
         confirm(f"Remove the data of {name} too?")
-    operate.verb("clear", name, options.call("clear", name, lock_wait), data=data)
+    operate.verb("clear", name, options.call("clear", name, lock_wait=lock_wait), data=data)

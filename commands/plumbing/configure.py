@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from commands import operate, options
 
 
 @click.command("configure")
-@options.changing
-@options.overriding
-def command(name: str, yes: bool, lock_wait: float, overrides: tuple[str, ...]) -> None:
+@options.raising
+def command(name: str, yes: bool, **how: Any) -> None:
     """Prepare the hosts of ENV for its application."""
-    operate.verb("configure", name, options.call("configure", name, lock_wait, overrides))
+    operate.verb("configure", name, options.call("configure", name, **how))

@@ -46,7 +46,8 @@ def command(
 
     with operate.deployer() as found:
         wish = Wish(_app(app, found.workspace), provider, runtime, source)
-        summary = found.create(name, wish, options.call("create", name, lock_wait, overrides))
+        call = options.call("create", name, lock_wait=lock_wait, overrides=overrides)
+        summary = found.create(name, wish, call)
         file = found.workspace.shown(found.workspace.environment_file(name))
     output.summary(summary, f"{name} is created: {file}")
 

@@ -15,4 +15,4 @@ def command(name: str, yes: bool, lock_wait: float) -> None:
     with operate.deployer() as found:
         if not yes and found.environment(name).exists:
             confirm_name(name)
-    operate.verb("destroy", name, options.call("destroy", name, lock_wait))
+    operate.verb("destroy", name, options.call("destroy", name, lock_wait=lock_wait))

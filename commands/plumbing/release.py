@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from commands import operate, options
 
 
 @click.command("release")
-@options.changing
-@options.overriding
-def command(name: str, yes: bool, lock_wait: float, overrides: tuple[str, ...]) -> None:
+@options.raising
+def command(name: str, yes: bool, **how: Any) -> None:
     """Put a new release of the application of ENV in place, where it differs."""
-    operate.verb("release", name, options.call("release", name, lock_wait, overrides))
+    operate.verb("release", name, options.call("release", name, **how))

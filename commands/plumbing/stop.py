@@ -11,4 +11,4 @@ from commands import operate, options
 @options.changing
 def command(name: str, yes: bool, lock_wait: float) -> None:
     """Stop the services of ENV. Works whatever its file says by now."""
-    operate.verb("stop", name, options.call("stop", name, lock_wait))
+    operate.verb("stop", name, options.call("stop", name, lock_wait=lock_wait))

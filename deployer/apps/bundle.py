@@ -120,6 +120,26 @@ def write(bundle: Bundle, target: Path) -> None:
             archive.addfile(info, io.BytesIO(content))
 
 
+def is_written(bundle: Bundle, target: Path) -> bool:
+    """Whether `target` holds this bundle, whole."""
+    try:
+        with tarfile.open(target) as archive:
+            found = [
+                Entry(info.name, info.mode, "", info.linkname)
+                if info.issym()
+                else Entry(info.name, info.mode, _digest(archive, info))
+                for info in archive
+            ]
+    except (OSError, tarfile.TarError):
+        return False
+    return tuple(found) == bundle.entries
+
+
+def _digest(archive: tarfile.TarFile, info: tarfile.TarInfo) -> str:
+    content = archive.extractfile(info)
+    return hashlib.sha256(content.read()).hexdigest() if content else ""
+
+
 def _walk(folder: Path, ignored: Callable[[str, bool], bool]) -> Iterator[str]:
     def refuse(problem: OSError) -> None:
         raise file_error(

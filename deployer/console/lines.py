@@ -40,7 +40,7 @@ def lines_of(event: events.Event, *, verbose: bool) -> Iterator[Line]:
     """The lines that an event is worth."""
     match event:
         case events.OperationStarted(porcelain=False):
-            count = f"[{event.index}/{event.total}] " if event.total > 1 or event.index > 1 else ""
+            count = f"[{event.index}/{event.total}] " if event.total else ""
             yield Line(f"{count}{event.title}...")
         case events.StepProgress(outcome="started"):
             return

@@ -141,6 +141,7 @@ def resolve(
         provider=model.provider,
         runtime=runtime,
         step_timeout=model.step_timeout,
+        keep_operations=model.keep_operations,
         provider_options=options,
         settings=settings,
         health=model.health,

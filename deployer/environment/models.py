@@ -37,6 +37,9 @@ class EnvironmentFile(BaseModel):
         description="How services run. Default: the app's first that the provider can offer.",
     )
     step_timeout: Seconds = Field(300, description="Seconds after which a step is ended.")
+    keep_operations: int = Field(
+        1000, ge=1, description="How many operations the history keeps; older ones are removed."
+    )
     provider_options: dict[str, Any] = Field(
         default_factory=dict, description="The provider's own options."
     )
@@ -55,6 +58,7 @@ class Configuration:
     provider: str
     runtime: str
     step_timeout: float = 300.0
+    keep_operations: int = 1000
     provider_options: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     health: HealthPolicy = field(default_factory=HealthPolicy)
@@ -66,6 +70,7 @@ class Configuration:
             "provider": self.provider,
             "runtime": self.runtime,
             "step_timeout": self.step_timeout,
+            "keep_operations": self.keep_operations,
             "provider_options": self.provider_options,
             "settings": self.settings,
             "health": self.health.model_dump(),

@@ -7,22 +7,24 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from deployer.lifecycle.engine import Step, StepResult
+from deployer.lifecycle import hosts
 from deployer.lifecycle.play import play
+from deployer.lifecycle.steps import Step, StepResult
 from deployer.paths import TEMPLATES
 
 if TYPE_CHECKING:
-    from deployer.lifecycle.engine import StepRun, VerbRun
-    from deployer.lifecycle.session import Session
+    from deployer.environment.load import Loaded
+    from deployer.lifecycle.steps import StepRun, VerbRun
+    from deployer.paths import Workspace
     from state.records import EnvironmentRecord
 
 LAUNCHER = TEMPLATES / "ansible" / "files" / "launch.py"
 
 
-def inputs(session: Session, record: EnvironmentRecord) -> dict[str, Any]:
+def inputs(workspace: Workspace, record: EnvironmentRecord, loaded: Loaded) -> dict[str, Any]:
     """What a host is configured from; our own part is in it, so that an update reaches hosts."""
     return {
-        "runtime": session.loaded().configuration.runtime,
+        "runtime": loaded.configuration.runtime,
         "hosts": [host.name for host in record.hosts],
         "python": sys.executable,
         "code": _code(),
@@ -37,10 +39,14 @@ def _code() -> str:
 
 def prepare(run: VerbRun) -> list[Step]:
     """One playbook, on every host."""
-    run.intent = inputs(run.session, run.record)
-    return [Step("prepare-hosts", "Prepare hosts", _act)]
+    run.intent = inputs(run.session.workspace, run.record, run.session.loaded())
+    seen = hosts.inspect(run.session.workspace, run.record, check_health=False)
+    fresh = all(facts["owner"] is None for facts in seen.values())
+    return [Step("prepare-hosts", "Prepare hosts", lambda step: _act(step, fresh))]
 
 
-def _act(step: StepRun) -> StepResult:
+def _act(step: StepRun, fresh: bool) -> StepResult:
+    if fresh:
+        step.undo_with("remove-root")
     launcher = LAUNCHER.read_text(encoding="utf-8")
     return play(step, "configure", more=lambda _: {"launcher": launcher})

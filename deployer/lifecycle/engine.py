@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,212 +13,32 @@ from deployer.errors import (
     InterruptedOperation,
     NotAllowedError,
     StepError,
-    WorkspaceError,
     verb_exit,
 )
-from deployer.lifecycle import look
+from deployer.lifecycle import look, undo
+from deployer.lifecycle.steps import StepRun, VerbRun, as_error
 from deployer.preflight import static
 from deployer.results import VerbResult
 from deployer.tools import process
 from state import machine
 from state.errors import StoreError
+from state.history import new_operation_id
 from state.machine import VERBS, Position, State
-from state.store import new_operation_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from deployer.lifecycle.session import Session
-    from deployer.tools.ansible import TaskReport
-    from state.records import EnvironmentRecord, HostRecord, ReleaseRecord
-
-ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What a step did."""
-
-    changed: bool = False
-    detail: str = ""
-    hosts: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One unit of a verb. `done` is its own look: it says whether its result is there already."""
-
-    name: str
-    title: str
-    act: Callable[[StepRun], StepResult]
-    done: Callable[[], bool] | None = None
-
-
-@dataclass
-class VerbRun:
-    """One execution of a verb, as its module sees it.
-
-    `prepare` of that module looks, fills in what is to be recorded, and returns the steps.
-    """
-
-    session: Session
-    verb: str
-    operation_id: str
-    record: EnvironmentRecord
-    configuration: Configuration
-    options: dict[str, Any] = field(default_factory=dict)
-    intent: dict[str, Any] = field(default_factory=dict)
-    """Recorded before the first change, and as the verb's inputs when it has succeeded."""
-    hosts: list[HostRecord] | None = None
-    release: ReleaseRecord | None = None
-    serving: int | None = None
-    """The release that may be up from the first change on."""
-    changed: bool = False
-    acting: bool = False
-    host_outcomes: dict[str, str] = field(default_factory=dict)
-
-    @contextmanager
-    def looking(self, name: str, title: str) -> Iterator[StepRun]:
-        """A step that only looks: shown and recorded, but it leaves the state alone.
-
-        The block may set the step's `result`, for its detail.
-        """
-        step = StepRun(self, Step(name, title, lambda _: StepResult()))
-        with step.recorded():
-            yield step
-
-
-class StepRun:
-    """One execution of a step."""
-
-    def __init__(self, run: VerbRun, step: Step) -> None:
-        self.run = run
-        self.step = step
-        self.substeps = 0
-        self.failures = 0
-        self.attempts = 1
-        self.result = StepResult()
-
-    @property
-    def timeout(self) -> float:
-        """Seconds that the step may take."""
-        return self.run.configuration.step_timeout
-
-    def report(self, task: TaskReport) -> None:
-        """Pass on what a tool says it did."""
-        self.progress(task.title, task.outcome, task.host, task.seconds)
-
-    def progress(
-        self, title: str, outcome: str, host: str | None = None, seconds: float | None = None
-    ) -> None:
-        """Report something that happened inside the step."""
-        self.substeps += outcome in ("ok", "changed")
-        self.failures += outcome == "failed"
-        self.publish(events.StepProgress, title=title, outcome=outcome, host=host, seconds=seconds)
-
-    def publish(self, kind: type[events.Event], **values: Any) -> None:
-        """Publish an event of this step."""
-        self.run.session.publish(
-            kind,
-            self.run.operation_id,
-            verb=self.run.verb,
-            step=self.step.name,
-            **{"title": self.step.title, **values},
-        )
-
-    @contextmanager
-    def recorded(self, *, started: bool = False) -> Iterator[None]:
-        """Record and report the step around the block; `started`: its row is there already."""
-        run = self.run
-        store, token, name = run.session.store, run.session.token, run.session.name
-        if not started:
-            store.start_step(name, run.operation_id, token, (self.step.name, self.step.title))
-        self.publish(events.StepStarted)
-        began = time.monotonic()
-        try:
-            yield
-        except BaseException as problem:
-            error = as_error(problem)
-            error.step = error.step or self.step.name
-            seconds = time.monotonic() - began
-            self.publish(
-                events.StepFailed,
-                seconds=seconds,
-                attempts=self.attempts,
-                substeps=self.failures,
-                error=error.to_dict(),
-            )
-            if not isinstance(problem, StoreError):
-                store.end_step(
-                    name,
-                    run.operation_id,
-                    token,
-                    outcome="interrupted" if _is_interruption(problem) else "failed",
-                    attempts=self.attempts,
-                    seconds=seconds,
-                    hosts=run.host_outcomes or None,
-                    error=error.to_dict(),
-                )
-            if error is problem:
-                raise
-            raise error from problem
-        seconds = time.monotonic() - began
-        store.end_step(
-            name,
-            run.operation_id,
-            token,
-            outcome="done",
-            attempts=self.attempts,
-            seconds=seconds,
-            detail=self.result.detail,
-            hosts=self.result.hosts or None,
-        )
-        self.publish(
-            events.StepFinished,
-            title=self.result.detail or self.step.title,
-            seconds=seconds,
-            changed=self.result.changed,
-            attempts=self.attempts,
-            substeps=self.substeps,
-        )
-
-    def act(self, *, started: bool) -> None:
-        """Do the step; again after a transient error, `ATTEMPTS` times in all."""
-        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
-
-        interrupt = self.run.session.interrupt
-        retrying = Retrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential(multiplier=1),  # 1 s, then 2 s
-            retry=retry_if_exception(lambda e: isinstance(e, DeployerError) and e.transient),
-            before_sleep=lambda state: self.progress(
-                f"{state.outcome and state.outcome.exception()}; trying again", "warning"
-            ),
-            sleep=interrupt.sleep,
-            reraise=True,
-        )
-        with self.recorded(started=started):
-            for attempt in retrying:
-                with attempt:
-                    self.attempts = attempt.retry_state.attempt_number
-                    interrupt.check()
-                    self.result = self.step.act(self)
-
-    def skip(self) -> None:
-        """Record and report that the step's result is there already."""
-        run = self.run
-        store, token, name = run.session.store, run.session.token, run.session.name
-        store.start_step(name, run.operation_id, token, (self.step.name, self.step.title))
-        store.end_step(name, run.operation_id, token, outcome="skipped", attempts=0, seconds=0)
-        self.publish(events.StepSkipped, reason="its result is there already")
+    from deployer.lifecycle.steps import Step
+    from state.records import EnvironmentRecord
 
 
 def run_verb(
     session: Session,
     verb: str,
     *,
-    index: int = 1,
-    total: int = 1,
+    index: int = 0,
+    total: int = 0,
     options: dict[str, Any] | None = None,
 ) -> VerbResult:
     """Run `verb` in a session, from the recorded state to its success.
@@ -290,7 +108,7 @@ class _Execution:
         try:
             if VERBS[self.verb].raises and not self.porcelain:
                 static.check(session.workspace, session.loaded())
-            steps: list[Step] = self.module.prepare(run)
+            steps = self._remaining(self.module.prepare(run))
             session.interrupt.check()
             self._begin(steps)
             for position, step in enumerate(steps):
@@ -298,6 +116,30 @@ class _Execution:
             return self._succeed()
         except BaseException as problem:
             raise self._fail(problem) from problem
+
+    def _remaining(self, steps: list[Step]) -> list[Step]:
+        """The steps from the one on that the last, failed execution did not finish.
+
+        A step counts as finished only if its own look still finds its result.
+        """
+        session, run = self.session, self.run_
+        known = session.store.checkpoint(run.record.id, self.verb)
+        if session.call.from_start or not known:
+            return steps
+        done: list[Step] = []
+        for step in steps:
+            if step.name not in known or step.done is None or not step.done():
+                break
+            done.append(step)
+        remaining = steps[len(done) :]
+        if done:
+            StepRun(run, done[-1]).progress(
+                f"Resuming: {_titles(done)} done before, {_titles(remaining) or 'nothing'} remains",
+                "note",
+            )
+            for step in done:
+                StepRun(run, step).skip()
+        return remaining
 
     def _publish(self, kind: type[events.Event], **values: Any) -> None:
         self.session.publish(kind, self.run_.operation_id, verb=self.verb, **values)
@@ -413,6 +255,9 @@ class _Execution:
         if run.acting:
             # the row is closed only when nothing works for it any more
             process.end(process.workers(run.record.uuid, only=session.operation_id))
+            if session.call.rollback:
+                with session.interrupt.answered():
+                    undo.undo(run)
         try:
             if run.acting:
                 position = machine.fail(self.origin, self.verb)
@@ -449,22 +294,8 @@ def configuration_of(session: Session, verb: str, record: EnvironmentRecord) -> 
     return Configuration.from_record(record.name, record.config)
 
 
-def as_error(problem: BaseException) -> DeployerError:
-    """Any exception as what users are told; what is no `DeployerError` is a bug."""
-    if isinstance(problem, DeployerError):
-        return problem
-    if isinstance(problem, KeyboardInterrupt):
-        return InterruptedOperation("Interrupted")
-    if isinstance(problem, StoreError):
-        return WorkspaceError(problem.message, hint=problem.hint)
-    return DeployerError(
-        f"{type(problem).__name__}: {problem}",
-        hint="This is a bug in deployer; please report it.",
-    )
-
-
-def _is_interruption(problem: BaseException) -> bool:
-    return isinstance(problem, InterruptedOperation | KeyboardInterrupt)
+def _titles(steps: list[Step]) -> str:
+    return ", ".join(step.title for step in steps)
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[Any]:

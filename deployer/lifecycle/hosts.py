@@ -45,15 +45,14 @@ def spec(
     workspace: Workspace, record: EnvironmentRecord, host: HostRecord, token: int, **more: Any
 ) -> dict[str, Any]:
     """What deployer's module on a host needs to know; `more` is what one action wants besides."""
-    private = private_dir(record.uuid[:12])
     return {
         "environment": record.name,
         "uuid": record.uuid,
         "host": host.name,
         "root": str(root(workspace, host)),
         "token": token,
-        "fence": str(private / "fence"),
-        "sockets": str(private / "s"),
+        "fence": str(workspace.environment_dir(record.name) / "fence"),
+        "sockets": str(private_dir(record.uuid[:12])),
         "python": sys.executable,
         "supervisord": [sys.executable, "-m", "supervisor.supervisord"],
         "variables": {**process.base_environment(), "PATH": os.environ.get("PATH") or os.defpath},
@@ -108,6 +107,7 @@ def inspect(
     return found
 
 
-def forget(record: EnvironmentRecord) -> None:
-    """Remove what is kept of an environment outside the workspace."""
+def forget(workspace: Workspace, record: EnvironmentRecord) -> None:
+    """Remove what is kept here for the sake of its hosts."""
     shutil.rmtree(private_dir(record.uuid[:12]), ignore_errors=True)
+    shutil.rmtree(workspace.environment_dir(record.name) / "fence", ignore_errors=True)

@@ -33,17 +33,18 @@ def look(workspace: Workspace, record: EnvironmentRecord) -> Look:
     if not record.hosts:
         return Look(0, ["no host is recorded"] if record.rank > 0 else [])
     seen = hosts.inspect(workspace, record)
-    released = record.inputs.get("release", {}).get("number")
-    supported, reasons = TOP_RANK, []
+    lowest, reasons = TOP_RANK, []
     for name, facts in seen.items():
-        rank, reason = _supported(facts, released)
-        supported = min(supported, rank)
+        rank, reason = supported(facts, record)
+        lowest = min(lowest, rank)
         if reason:
             reasons.append(f"{name}: {reason}")
-    return Look(supported, reasons, seen)
+    return Look(lowest, reasons, seen)
 
 
-def _supported(facts: dict[str, Any], released: int | None) -> tuple[int, str]:
+def supported(facts: dict[str, Any], record: EnvironmentRecord) -> tuple[int, str]:
+    """The rank that the facts of one host support, and why not more."""
+    released = record.inputs.get("release", {}).get("number")
     if not facts["prepared"]:
         return 1, "what configure made is gone"
     if facts["current"] is None:

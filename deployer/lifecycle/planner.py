@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deployer import events
-from deployer.errors import DeployerError, InterruptedOperation, StepError, verb_exit
 from deployer.lifecycle import look, ports
-from deployer.lifecycle.engine import as_error, check_allowed, run_verb
+from deployer.lifecycle.engine import check_allowed, run_verb
+from deployer.lifecycle.operation import recorded
 from deployer.preflight import static
 from deployer.reading import not_found
 from state import machine
-from state.errors import StoreError
 from state.machine import RAISING, State
 
 if TYPE_CHECKING:
+    from deployer.environment.load import Loaded
     from deployer.lifecycle.session import Session
+    from deployer.paths import Workspace
     from deployer.results import VerbResult
     from state.records import EnvironmentRecord
 
@@ -31,25 +31,26 @@ class Due:
     reason: str
 
 
-def due(session: Session, record: EnvironmentRecord) -> list[Due]:
+def due(workspace: Workspace, record: EnvironmentRecord, loaded: Loaded) -> list[Due]:
     """The verbs that `deploy` would run from here, if each changed something."""
     found: list[Due] = []
     for verb in RAISING:
         if found:
-            found.append(Due(verb, f"follows {found[-1].verb}"))
+            found.append(Due(verb, f"it follows {found[-1].verb}"))
         elif record.rank < machine.success_rank(verb):
             found.append(Due(verb, f"the environment is {record.state.value}"))
-        elif is_outdated(session, record, verb):
+        elif is_outdated(workspace, record, loaded, verb):
             found.append(Due(verb, "its input has changed"))
     return found
 
 
-def is_outdated(session: Session, record: EnvironmentRecord, verb: str) -> bool:
+def is_outdated(workspace: Workspace, record: EnvironmentRecord, loaded: Loaded, verb: str) -> bool:
     """Whether the input of a verb differs from that of its last success."""
     last = record.inputs.get(verb)
-    if last is None or verb == "run":
+    if last is None or verb == "run":  # whether services must start, a look sees
         return False
-    return bool(import_module(f"deployer.lifecycle.{verb}").inputs(session, record) != last)
+    module = import_module(f"deployer.lifecycle.{verb}")
+    return bool(module.inputs(workspace, record, loaded) != last)
 
 
 def deploy(session: Session) -> list[VerbResult]:
@@ -58,57 +59,58 @@ def deploy(session: Session) -> list[VerbResult]:
     Returns what ran: nothing, where there was nothing to do. Raises the error of the verb that
     failed; the ones before it stay done.
     """
-    started = time.monotonic()
     record = session.record()
     if not record.exists:
         raise not_found(session.workspace, session.name)
-    session.store.start_operation(
-        record,
-        operation_id=session.operation_id,
-        verb=session.verb,
-        token=session.token,
-        details=session.details(),
-    )
-    session.publish(
-        events.OperationStarted,
-        verb=session.verb,
-        title=f"Deploying {session.name}",
-        porcelain=True,
-    )
+    if record.state is State.DESTROY_FAILED:
+        check_allowed("provision", record)
+    workspace = session.workspace
     ran: list[VerbResult] = []
-    try:
-        record = _look(session, record)
-        if record.state is State.DESTROY_FAILED:
-            check_allowed("provision", record)
-        remaining = due(session, record)
-        static.check(session.workspace, session.loaded())
+    with recorded(session, f"Deploying {session.name}") as operation:
+        record, _ = lowered(session, record)
+        loaded = session.loaded()
+        static.check(workspace, loaded)
+        remaining = due(workspace, record, loaded)
         if any(d.verb == "run" for d in remaining):
-            ports.check(session.workspace, record, session.loaded())
-        total = len(remaining)
+            ports.check(workspace, record, loaded)
+        _announce(session, record, remaining)
         for verb in RAISING:
             record = session.record()
-            if record.rank < machine.success_rank(verb) or is_outdated(session, record, verb):
+            if record.rank < machine.success_rank(verb) or is_outdated(
+                workspace, record, loaded, verb
+            ):
                 session.interrupt.check()
-                ran.append(run_verb(session, verb, index=len(ran) + 1, total=total))
-        _end(session, started, ran)
-    except BaseException as problem:
-        error = as_error(problem)
-        if isinstance(error, StepError) and error.verb is None:
-            # the look failed: its hosts are what provision answers for
-            error.verb, error.exit_code = "provision", verb_exit("provision")
-        error.resume = error.resume or session.call.resume or None
-        _end(session, started, ran, error)
-        raise error from problem
+                ran.append(run_verb(session, verb, index=len(ran) + 1, total=len(remaining)))
+                operation.changed = operation.changed or ran[-1].changed
     return ran
 
 
-def _look(session: Session, record: EnvironmentRecord) -> EnvironmentRecord:
+def _announce(session: Session, record: EnvironmentRecord, remaining: list[Due]) -> None:
+    """Before the first side effect: what was completed, and what will run."""
+    if not remaining or record.rank == 0:
+        return
+    done = RAISING[: RAISING.index(remaining[0].verb)]
+    session.publish(
+        events.StepProgress,
+        verb=session.verb,
+        step="plan",
+        title=f"{', '.join(done)} done before; "
+        f"{', '.join(d.verb for d in remaining)} to do, because {remaining[0].reason}",
+        outcome="note",
+    )
+
+
+def lowered(session: Session, record: EnvironmentRecord) -> tuple[EnvironmentRecord, list[str]]:
+    """Look, and record it where less is there than recorded. Returns the record and the reasons.
+
+    Raises `StepError` if a host doesn't answer; then nothing is recorded.
+    """
     if record.rank < 1:
-        return record
+        return record, []
     seen = look.look(session.workspace, record)
     position = machine.lower(record.position, seen.supported)
     if position == record.position:
-        return record
+        return record, []
     for reason in seen.reasons:
         session.publish(
             events.StepProgress, verb="look", step="look", title=reason, outcome="warning"
@@ -118,39 +120,4 @@ def _look(session: Session, record: EnvironmentRecord) -> EnvironmentRecord:
         record, position, operation_id=session.operation_id, token=session.token
     )
     session.publish(events.StateChanged, from_state=before.value, to_state=record.state.value)
-    return record
-
-
-def _end(
-    session: Session, started: float, ran: list[VerbResult], error: DeployerError | None = None
-) -> None:
-    record = session.record()
-    seconds = time.monotonic() - started
-    outcome = "succeeded"
-    if error:
-        outcome = "interrupted" if isinstance(error, InterruptedOperation) else "failed"
-    try:
-        session.store.end_operation(
-            record,
-            operation_id=session.operation_id,
-            token=session.token,
-            outcome=outcome,
-            seconds=seconds,
-            changed=any(result.changed for result in ran),
-            error=error.to_dict() if error else None,
-        )
-    except StoreError:
-        if error is None:
-            raise
-        return  # the first error says more; the next operation closes the row
-    common: dict[str, Any] = {
-        "verb": session.verb,
-        "state": record.state.value,
-        "seconds": seconds,
-        "porcelain": True,
-    }
-    if error:
-        session.publish(events.OperationFailed, error=error.to_dict(), **common)
-    else:
-        changed = any(result.changed for result in ran)
-        session.publish(events.OperationFinished, changed=changed, **common)
+    return record, seen.reasons

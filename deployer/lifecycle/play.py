@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.errors import StepError
 from deployer.lifecycle import hosts
-from deployer.lifecycle.engine import StepResult
+from deployer.lifecycle.steps import StepResult
 from deployer.tools import ansible, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deployer.lifecycle.engine import StepRun
+    from deployer.lifecycle.steps import StepRun
     from state.records import HostRecord
 
 

@@ -78,7 +78,6 @@ def check(workspace: Workspace, record: EnvironmentRecord | None, loaded: Loaded
     if findings:
         raise GateError(
             "; ".join(finding.message for finding in findings),
-            hint="End that process, or set another port.",
             findings=findings,
         )
     return checked

@@ -9,17 +9,13 @@ from state.records import HostRecord
 
 if TYPE_CHECKING:
     from deployer.environment.load import Loaded
-    from deployer.lifecycle.engine import Step, VerbRun
-    from deployer.lifecycle.session import Session
+    from deployer.lifecycle.steps import Step, VerbRun
+    from deployer.paths import Workspace
     from state.records import EnvironmentRecord
 
 
-def inputs(session: Session, record: EnvironmentRecord) -> dict[str, Any]:
+def inputs(workspace: Workspace, record: EnvironmentRecord, loaded: Loaded) -> dict[str, Any]:
     """What the hosts are made from."""
-    return _inputs(session.loaded())
-
-
-def _inputs(loaded: Loaded) -> dict[str, Any]:
     return {
         "provider": loaded.configuration.provider,
         "version": loaded.provider.manifest.version,
@@ -30,7 +26,7 @@ def _inputs(loaded: Loaded) -> dict[str, Any]:
 def prepare(run: VerbRun) -> list[Step]:
     """The one host of the provider `local` is this machine: there is nothing to make."""
     loaded = run.session.loaded()
-    run.intent = _inputs(loaded)
+    run.intent = inputs(run.session.workspace, run.record, loaded)
     last = run.record.intents.get("provision")
     if last and last["provider"] != run.intent["provider"]:
         raise GateError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 from deployer import events
 from deployer.apps import bundle, render
 from deployer.lifecycle import hosts
-from deployer.lifecycle.engine import Step, StepResult
 from deployer.lifecycle.play import play
+from deployer.lifecycle.steps import Step, StepResult
 from state.records import ReleaseRecord
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from deployer.apps.bundle import Bundle
     from deployer.apps.render import Rendered
-    from deployer.lifecycle.engine import StepRun, VerbRun
+    from deployer.environment.load import Loaded
     from deployer.lifecycle.session import Session
+    from deployer.lifecycle.steps import StepRun, VerbRun
+    from deployer.paths import Workspace
     from state.records import EnvironmentRecord, HostRecord
 
 
@@ -34,34 +39,34 @@ class Candidate:
     identity: str
 
 
-def inputs(session: Session, record: EnvironmentRecord) -> dict[str, Any]:
+def inputs(workspace: Workspace, record: EnvironmentRecord, loaded: Loaded) -> dict[str, Any]:
     """The identity that a release would have now, under the number of the last one."""
     last = record.inputs.get("release", {})
     now = datetime.fromisoformat(last["now"]) if last else datetime.now(UTC)
-    found = candidate(session, record, _scan(session), last.get("number", 1), now)
+    scanned = _scan(workspace, loaded)
+    found = candidate(workspace, record, loaded, scanned, last.get("number", 1), now)
     return {"identity": found.identity, "number": found.number, "now": found.now.isoformat()}
 
 
-def _scan(session: Session) -> Bundle:
-    app = session.loaded().app
-    return bundle.scan(app.folder, session.workspace.shown(app.folder))
+def _scan(workspace: Workspace, loaded: Loaded) -> Bundle:
+    return bundle.scan(loaded.app.folder, workspace.shown(loaded.app.folder))
 
 
 def candidate(
-    session: Session,
+    workspace: Workspace,
     record: EnvironmentRecord,
+    loaded: Loaded,
     scanned: Bundle,
     number: int,
     now: datetime,
 ) -> Candidate:
     """Render the app for every host, as release `number` made at `now`."""
-    loaded = session.loaded()
     rendered = {
         host.name: render.render(
             loaded.app,
             loaded.configuration,
-            hosts.target(session.workspace, host),
-            session.workspace.root,
+            hosts.target(workspace, host),
+            workspace.root,
             number,
             now,
         )
@@ -79,14 +84,15 @@ def candidate(
 def prepare(run: VerbRun) -> list[Step]:
     """Nothing to do where the same release is whole on every host; else one more number."""
     session, record = run.session, run.record
+    workspace, loaded = session.workspace, session.loaded()
     with run.looking("compare", "Compare the application with what is released") as step:
-        scanned = _scan(session)
+        scanned = _scan(workspace, loaded)
         found = _again(session, record, scanned)
         seen = hosts.inspect(session.workspace, record, check_health=False)
         if found and _can_keep(found.number, record.hosts, seen):
             number = found.number
         else:
-            number = 1 + max((r.number for r in session.store.releases(record.id)), default=0)
+            number = _next_number(session, record, seen)
             found = None
         present = found is not None and all(
             facts["current"] == number
@@ -94,7 +100,8 @@ def prepare(run: VerbRun) -> list[Step]:
             and facts["problem"] is None
             for facts in seen.values()
         )
-        chosen = found or candidate(session, record, scanned, number, datetime.now(UTC))
+        now = datetime.now(UTC)
+        chosen = found or candidate(workspace, record, loaded, scanned, number, now)
         step.result = StepResult(detail=_comparison(session, chosen, present))
     run.intent = {
         "identity": chosen.identity,
@@ -104,14 +111,29 @@ def prepare(run: VerbRun) -> list[Step]:
     run.release = _record(run, chosen)
     if present:
         return []
+    before = {name: facts["current"] for name, facts in seen.items()}
+    path = session.workspace.build_dir(record.name) / f"{chosen.bundle.digest[:16]}.tar"
     return [
-        Step("bundle-up", "Bundle the application", lambda _: _write_bundle(run, chosen)),
+        Step(
+            "bundle-up",
+            "Bundle the application",
+            lambda _: _write_bundle(chosen, path),
+            done=lambda: bundle.is_written(chosen.bundle, path),
+        ),
         Step(
             "install",
             f"Put release {number} in place",
-            lambda step: _install(step, chosen),
+            lambda step: _install(step, chosen, path, before),
         ),
     ]
+
+
+def _next_number(
+    session: Session, record: EnvironmentRecord, seen: dict[str, dict[str, Any]]
+) -> int:
+    """One above all that is recorded and all that is there: a store may have been put back."""
+    known = {release.number for release in session.store.releases(record.id)}
+    return 1 + max(known.union(*(facts["releases"] for facts in seen.values())), default=0)
 
 
 def _comparison(session: Session, chosen: Candidate, present: bool) -> str:
@@ -127,7 +149,8 @@ def _again(session: Session, record: EnvironmentRecord, scanned: Bundle) -> Cand
         return None
     last = releases[0]
     made = datetime.fromisoformat(last.manifest["now"])
-    found = candidate(session, record, scanned, last.number, made)
+    workspace, loaded = session.workspace, session.loaded()
+    found = candidate(workspace, record, loaded, scanned, last.number, made)
     return found if found.identity == last.identity else None
 
 
@@ -171,17 +194,21 @@ def _public(rendered: Rendered) -> dict[str, Any]:
     }
 
 
-def _write_bundle(run: VerbRun, chosen: Candidate) -> StepResult:
-    build = run.session.workspace.build_dir(run.record.name)
-    build.mkdir(mode=0o700, parents=True, exist_ok=True)
-    bundle.write(chosen.bundle, build / "bundle.tar")
+def _write_bundle(chosen: Candidate, path: Path) -> StepResult:
+    # what an operation that was cut short left there is not needed any more
+    shutil.rmtree(path.parent, ignore_errors=True)
+    path.parent.mkdir(mode=0o700, parents=True)
+    bundle.write(chosen.bundle, path)
     count = len(chosen.bundle.entries)
     return StepResult(changed=True, detail=f"{count} file{'' if count == 1 else 's'} bundled")
 
 
-def _install(step: StepRun, chosen: Candidate) -> StepResult:
+def _install(
+    step: StepRun, chosen: Candidate, path: Path, before: dict[str, int | None]
+) -> StepResult:
     run = step.run
-    path = run.session.workspace.build_dir(run.record.name) / "bundle.tar"
+    if chosen.number not in before.values():
+        step.undo_with("withdraw-release", number=chosen.number, before=before)
 
     def more(host: HostRecord) -> dict[str, Any]:
         rendered = chosen.rendered[host.name]
@@ -196,10 +223,8 @@ def _install(step: StepRun, chosen: Candidate) -> StepResult:
             },
         }
 
-    try:
-        result = play(step, "release", more=more)
-    finally:
-        path.unlink(missing_ok=True)
+    result = play(step, "release", more=more)
+    path.unlink(missing_ok=True)
     for host in run.record.hosts:
         run.session.publish(
             events.ResourceCreated,

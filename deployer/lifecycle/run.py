@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from deployer.lifecycle import ports
-from deployer.lifecycle.engine import Step, StepResult
+from deployer.lifecycle import hosts, ports
 from deployer.lifecycle.play import play
+from deployer.lifecycle.steps import Step, StepResult
 
 if TYPE_CHECKING:
-    from deployer.lifecycle.engine import StepRun, VerbRun
-    from deployer.lifecycle.session import Session
-    from state.records import EnvironmentRecord
+    from deployer.lifecycle.steps import StepRun, VerbRun
 
 URL_TIMEOUT = 5.0  # seconds
-
-
-def inputs(session: Session, record: EnvironmentRecord) -> dict[str, Any]:
-    """Nothing that is outdated makes services start again: the look sees what is up."""
-    return {}
 
 
 def prepare(run: VerbRun) -> list[Step]:
@@ -31,13 +24,17 @@ def prepare(run: VerbRun) -> list[Step]:
         step.result = StepResult(detail=f"{word} free" if checked else "")
     run.serving = number
     run.intent = {"number": number}
+    seen = hosts.inspect(run.session.workspace, run.record, check_health=False)
+    idle = not any(facts["processes"] for facts in seen.values())
     return [
-        Step("start", "Start services", lambda step: _start(step, number)),
+        Step("start", "Start services", lambda step: _start(step, number, idle)),
         Step("urls", "Open the URLs from here", _open_urls),
     ]
 
 
-def _start(step: StepRun, number: int) -> StepResult:
+def _start(step: StepRun, number: int, idle: bool) -> StepResult:
+    if idle:  # what was up before is not this verb's to stop
+        step.undo_with("stop-services")
     policy = step.run.configuration.health
     return play(
         step,

@@ -19,9 +19,10 @@ from deployer.reading import environment, not_found
 from deployer.tools import ansible, process
 from deployer.tools.interrupt import Interrupt
 from state import lease
-from state.errors import LockedError
+from state.errors import LockedError, StoreError
+from state.history import new_operation_id
 from state.machine import NOTHING
-from state.store import Store, new_operation_id
+from state.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +41,10 @@ class Call:
     """The exact command that continues after a failure."""
     command: str = ""
     """The command line, for the history and the lease."""
+    from_start: bool = False
+    """Run every step, also those that a failed execution has completed."""
+    rollback: bool = False
+    """Undo what a failing verb has made."""
 
 
 @dataclass
@@ -148,15 +153,29 @@ def open_session(
             raise
         finally:
             bus.unsubscribe(log)
+            _prune(session)
             gone = _gone(store, name)
             lock.release(remove=gone)
             store.close()
 
 
+def _prune(session: Session) -> None:
+    """Keep no more operations than the environment wants, nor their logs."""
+    try:
+        record = session.store.environment(session.name)
+        if record is None:
+            return
+        keep = record.config["keep_operations"]
+        for removed in session.store.prune(session.name, session.token, keep):
+            session.workspace.log(session.name, removed).unlink(missing_ok=True)
+    except (StoreError, OSError):
+        return  # what the operation did is done; the next one prunes
+
+
 def _gone(store: Store, name: str) -> bool:
     try:
         record = store.environment(name)
-    except Exception:  # the store may be what failed; its lock file is then left behind
+    except StoreError:  # the lock file is then left behind
         return False
     return record is None or record.state in NOTHING
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployer.lifecycle.engine import Step
 from deployer.lifecycle.play import play
+from deployer.lifecycle.steps import Step
 
 if TYPE_CHECKING:
-    from deployer.lifecycle.engine import VerbRun
+    from deployer.lifecycle.steps import VerbRun
 
 
 def prepare(run: VerbRun) -> list[Step]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from deployer.errors import Code, Exit, InterruptedOperation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
 POLL = 0.05  # seconds between two looks at the flag
@@ -42,6 +44,15 @@ class Interrupt:
             self.number = number
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
+
+    @contextmanager
+    def answered(self) -> Iterator[None]:
+        """The signal that came has been obeyed; what is done now may be interrupted anew."""
+        number, self.number = self.number, None
+        try:
+            yield
+        finally:
+            self.number = number or self.number
 
     def check(self) -> None:
         """Raise `InterruptedOperation` if a signal came."""

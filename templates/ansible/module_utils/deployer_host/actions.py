@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import time
 
 from . import fence, health, place, procs, releases, supervisor
 from .problem import HostProblem
@@ -127,6 +126,11 @@ def _clear(spec, kept, dry):
     return {"changed": changed, "summary": "releases are removed"}
 
 
+def _withdraw(spec, kept, dry):
+    changed = releases.withdraw(spec)
+    return {"changed": changed, "summary": "release %d is taken away" % spec["number"]}
+
+
 def _remove(spec, kept, dry):
     place.check_owner(spec, missing_ok=True)
     supervisor.stop(spec)
@@ -142,6 +146,7 @@ ACTIONS = {
     "health": _health,
     "stop": _stop,
     "clear": _clear,
+    "withdraw": _withdraw,
     "remove": _remove,
 }
 DRY = ("prepare", "release")
@@ -150,8 +155,8 @@ DRY = ("prepare", "release")
 def inspect(spec, check_health=True):
     """What is there: read-only, and whatever is broken is told, not raised.
 
-    Returns {prepared, owner, current, identity, problem, services, processes}; services have
-    state, pid, release, since, up, healthy and problem.
+    Returns {there, prepared, owner, current, releases, identity, problem, services, processes};
+    services have state, pid, release, since, up, healthy and problem.
     """
     number = releases.current(spec)
     kept = releases.manifest(spec, number) if number is not None else None
@@ -178,10 +183,11 @@ def inspect(spec, check_health=True):
     for name, found in seen.items():
         services[name] = _service(found, "the current release has no such service")
     return {
-        "at": time.time(),
+        "there": os.path.lexists(spec["root"]),
         "prepared": place.prepared(spec) and supervisor.installed(spec),
         "owner": place.owner(spec),
         "current": number,
+        "releases": releases.numbers(spec),
         "identity": kept["identity"] if kept else None,
         "problem": releases.problem(spec, number) if number is not None else None,
         "services": services,

@@ -33,6 +33,15 @@ def current(spec):
     return int(name) if name.isdigit() else None
 
 
+def numbers(spec):
+    """Every release there is, ascending."""
+    try:
+        names = os.listdir(place.path(spec, "releases"))
+    except OSError:
+        return []
+    return sorted(int(name) for name in names if name.isdigit())
+
+
 def problem(spec, number):
     """Why a release is not what was released, in words; None if it is."""
     found = manifest(spec, number)
@@ -58,11 +67,30 @@ def install(spec, dry=False):
                 place.discard(place.path(spec, "releases", name))
         if not whole:
             _unpack(spec, release)
-        link = place.path(spec, ".current-new")
-        place.discard(link)
-        os.symlink("releases/%d" % number, link)
-        os.rename(link, place.path(spec, "current"))
+        _switch(spec, number)
     return True
+
+
+def _switch(spec, number):
+    link = place.path(spec, ".current-new")
+    place.discard(link)
+    os.symlink("releases/%d" % number, link)
+    os.rename(link, place.path(spec, "current"))
+
+
+def withdraw(spec):
+    """Remove a release; `current` goes back to `spec["before"]`. Returns whether it was there."""
+    place.check_owner(spec)
+    number, before = spec["number"], spec["before"]
+    with place.locked(spec):
+        if current(spec) == number:
+            if before is None:
+                place.discard(place.path(spec, "current"))
+            else:
+                _switch(spec, before)
+        there = os.path.isdir(folder(spec, number))
+        place.discard(folder(spec, number))
+    return there
 
 
 def _unpack(spec, release):

@@ -38,7 +38,12 @@ class _Transport(xmlrpc.client.Transport):
 
 
 def _socket(spec):
-    return os.path.join(spec["sockets"], "supervisor.sock")
+    """The socket of the recorded daemon while that lives, else where a new one's goes.
+
+    They differ where the temp dir is another one by now, under cron for example.
+    """
+    note = _note(spec)
+    return note["socket"] if note else os.path.join(spec["sockets"], "supervisor.sock")
 
 
 def _api(spec):
@@ -221,21 +226,21 @@ def _end_all(spec):
         found = {pid: procs.start_time(pid) for pid, _ in procs.of_environment(spec["uuid"])}
         if not found:
             return
-        daemon = _daemon(spec)
-        if daemon in found:  # first, or it would start again what we end
-            procs.end({daemon: found.pop(daemon)}, grace=STOP_WAIT)
+        note = _note(spec)
+        if note and note["pid"] in found:  # first, or it would start again what we end
+            procs.end({note["pid"]: found.pop(note["pid"])}, grace=STOP_WAIT)
         procs.end(found)
     raise HostProblem("SERVICE_FAILED", "processes of this environment can't be ended")
 
 
-def _daemon(spec):
-    """The pid of the recorded daemon, if that very process still lives."""
+def _note(spec):
+    """What was recorded of the daemon: {pid, start, socket}; None unless that process lives."""
     try:
         with open(place.path(spec, "runtime", "daemon.json")) as file:
             note = json.load(file)
     except (OSError, ValueError):
         return None
-    return note["pid"] if procs.start_time(note["pid"]) == note["start"] else None
+    return note if procs.start_time(note["pid"]) == note["start"] else None
 
 
 def _end_strays(spec, api):
