@@ -77,6 +77,8 @@ class Waiting:
         ):
             self.title = event.title
             self.since = self._told = time.monotonic()
+        elif isinstance(event, events.StepProgress):
+            self._told = time.monotonic()
         elif isinstance(event, events.StepFinished | events.StepFailed | events.OperationFailed):
             self.title = ""
 

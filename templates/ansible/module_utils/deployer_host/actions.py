@@ -63,9 +63,9 @@ def _start(spec, kept, dry):
             "Run release.",
         )
     changed, up = supervisor.start(spec, services, number)
-    word = "are starting" if changed else "were up already"
     names = ", ".join(service["name"] for service in services)
-    return {"changed": changed, "kept": up, "summary": "%s %s" % (names, word)}
+    summary = "started %s" % names if changed else "%s up already" % names
+    return {"changed": changed, "kept": up, "summary": summary}
 
 
 def _health(spec, kept, dry):

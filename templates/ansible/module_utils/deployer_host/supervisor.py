@@ -124,7 +124,7 @@ def start(spec, services, number):
     place.write(configuration, _configuration(spec, services, number))
     before = {pid for pid, _ in procs.of_environment(spec["uuid"])}
     api = _api(spec)
-    if api is None:
+    if api is None or not _is_in_root(spec, api.getPID()):
         # what a lost or killed daemon left behind would stand beside the new services
         _end_all(spec)
         _spawn(spec, configuration)
@@ -147,6 +147,14 @@ def start(spec, services, number):
         elif process["pid"] in before and process["statename"] == UP:
             kept.append(process["group"])
     return changed, kept
+
+
+def _is_in_root(spec, pid):
+    """Whether a daemon works in the root that is there, and not in one that was removed."""
+    try:
+        return os.path.samefile("/proc/%d/cwd" % pid, spec["root"])
+    except OSError:
+        return False
 
 
 def _start_one(api, process):
