@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEPLOYER := $(BIN)/deployer -C .demo
 PYTEST_ARGS ?=
 
-.PHONY: demo demo-down test lint bench clean
+.PHONY: demo demo-down test lint docs bench clean
 
 demo: .venv/installed
 	@mkdir -p .demo
@@ -26,6 +26,9 @@ lint: .venv/test-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/test-installed
+	$(BIN)/python docs/generate.py
 
 bench: .venv/test-installed
 	$(BIN)/python e2e/bench/bench.py

@@ -84,7 +84,7 @@ class HealthCheck(_Strict):
 class Service(_Strict):
     """One process that the runtime keeps up."""
 
-    name: Name
+    name: Name = Field(description="Its name: in logs, in `status`, in the environment.")
     command: list[str] = Field(min_length=1, description="Program and arguments; no shell.")
     environment: dict[Annotated[str, AfterValidator(_variable)], str] = Field(
         default_factory=dict, description="Environment variables."
@@ -104,9 +104,9 @@ class RenderedFile(_Strict):
 class AppManifest(_Strict):
     """`app.toml`."""
 
-    name: Name
+    name: Name = Field(description="The app's name.")
     version: str = Field("0", min_length=1, description="The app's version, shown in the history.")
-    description: str = ""
+    description: str = Field("", description="What it is, for people.")
     requires: list[str] = Field(
         default_factory=list, description="Capabilities that it needs of a provider."
     )
