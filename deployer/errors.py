@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -246,6 +247,25 @@ class WorkspaceError(DeployerError):
 
     code = Code.STORE_UNUSABLE
     exit_code = Exit.STORE
+
+
+# what a disk or a folder says when it can't be used; any other OSError is a bug of ours
+_UNUSABLE = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO),
+        *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE),
+    }
+)
+
+
+def unusable(problem: BaseException) -> WorkspaceError | None:
+    """The error for a disk that is full or read-only, or a folder in the way; else None."""
+    if not isinstance(problem, OSError) or problem.errno not in _UNUSABLE:
+        return None
+    return WorkspaceError(
+        f"{problem.filename or 'A file'} can't be used: {problem.strerror}",
+        hint="Check that the disk is not full, and that this user may write there.",
+    )
 
 
 class StepError(DeployerError):

@@ -16,6 +16,7 @@ from deployer.errors import (
     NotAllowedError,
     StepError,
     WorkspaceError,
+    unusable,
     verb_exit,
 )
 from deployer.lifecycle import look
@@ -457,6 +458,9 @@ def as_error(problem: BaseException) -> DeployerError:
         return InterruptedOperation("Interrupted")
     if isinstance(problem, StoreError):
         return WorkspaceError(problem.message, hint=problem.hint)
+    found = unusable(problem)
+    if found:
+        return found
     return DeployerError(
         f"{type(problem).__name__}: {problem}",
         hint="This is a bug in deployer; please report it.",
