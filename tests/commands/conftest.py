@@ -80,9 +80,22 @@ class Done:
         return dict(found)
 
     @property
+    def data(self) -> dict[str, Any]:
+        """The envelope's data; only a success has any."""
+        assert self.code == 0, self.out + self.err
+        return dict(self.data)
+
+    @property
     def error(self) -> dict[str, Any]:
         """The envelope's error."""
         return dict(self.envelope["error"])
+
+
+def free_port() -> str:
+    """A port that no test beside this one gets: the program's own choice is by workspace."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 class Workspace:
@@ -157,13 +170,11 @@ class Workspace:
 
     def names(self) -> list[str]:
         """The recorded environments."""
-        return [
-            e["name"] for e in self("list", "--output", "json").envelope["data"]["environments"]
-        ]
+        return [e["name"] for e in self("list", "--output", "json").data["environments"]]
 
     def state(self, name: str = "demo") -> str:
         """The recorded state of an environment."""
-        return str(self("show", name, "--output", "json").envelope["data"]["state"])
+        return str(self("show", name, "--output", "json").data["state"])
 
     def destroy(self) -> None:
         """Leave nothing running."""
