@@ -40,6 +40,7 @@ class Database:
             ignore = path.parent / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n", encoding="utf-8")
+                ignore.chmod(0o644)
             if not path.exists():
                 # 0600 whatever the umask, before anything is in it
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
