@@ -100,6 +100,8 @@ def run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    # looking for pydantic's plugins takes longer than all of our models
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     as_json = _wants_json(arguments)
     try:
         _refuse_undecodable(arguments)

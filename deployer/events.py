@@ -16,7 +16,8 @@ def _now() -> str:
 class Event(BaseModel):
     """Base of all events. Times are UTC, ISO 8601; durations are seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # built when first used: a command without anything to do has few events
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     event: str
     at: str = Field(default_factory=_now)

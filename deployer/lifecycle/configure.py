@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,6 @@ def inputs(workspace: Workspace, record: EnvironmentRecord, loaded: Loaded) -> d
     return {
         "runtime": loaded.configuration.runtime,
         "hosts": [host.name for host in record.hosts],
-        "python": sys.executable,
         "code": _code(),
     }
 

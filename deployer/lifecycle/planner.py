@@ -69,8 +69,9 @@ def deploy(session: Session) -> list[VerbResult]:
     with recorded(session, f"Deploying {session.name}") as operation:
         record, _ = lowered(session, record)
         loaded = session.loaded()
-        static.check(workspace, loaded)
         remaining = due(workspace, record, loaded)
+        if remaining:
+            static.check(workspace, loaded)
         if any(d.verb == "run" for d in remaining):
             ports.check(workspace, record, loaded)
         _announce(session, record, remaining)

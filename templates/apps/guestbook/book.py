@@ -14,7 +14,6 @@ def opened():
         " id INTEGER PRIMARY KEY, name TEXT NOT NULL, text TEXT NOT NULL,"
         " written REAL NOT NULL, words INTEGER)"
     )
-    book.execute("CREATE TABLE IF NOT EXISTS worker (seen REAL NOT NULL)")
     return book
 
 
@@ -38,15 +37,3 @@ def count_words(book):
     for number, text in waiting:
         book.execute("UPDATE entries SET words = ? WHERE id = ?", (len(text.split()), number))
     return len(waiting)
-
-
-def seen(book):
-    """Note that the worker is alive."""
-    book.execute("DELETE FROM worker")
-    book.execute("INSERT INTO worker VALUES (?)", (time.time(),))
-
-
-def worker_silent_for(book):
-    """Seconds since the worker was last seen; None if it never was."""
-    row = book.execute("SELECT MAX(seen) FROM worker").fetchone()
-    return None if row[0] is None else time.time() - row[0]

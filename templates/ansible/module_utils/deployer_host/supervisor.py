@@ -65,7 +65,7 @@ def install(spec, dry=False):
     changed = place.write(target, spec["launcher"])
     # a short, plain name for an interpreter whose own path may hold anything
     python = place.path(spec, "runtime", "python")
-    if not os.path.islink(python) or os.readlink(python) != spec["python"]:
+    if not os.path.exists(python):
         place.discard(python)
         os.symlink(spec["python"], python)
         changed = True
