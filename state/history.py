@@ -300,7 +300,7 @@ class History(Database):
         """
         marks = ", ".join("?" * len(values))
         self._connection.execute(
-            f"{how} INTO {table} ({', '.join(values)}) VALUES ({marks})",  # noqa: S608
+            f"{how} INTO {table} ({', '.join(values)}) VALUES ({marks})",
             tuple(values.values()),
         )
 
