@@ -52,7 +52,8 @@ def acquire(
     `holder` reads who holds it, for the error and for `on_wait(holder, seconds waited)`, which is
     called at each try. Raises `LockedError`, or `StoreError` on a network file system.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (path.parent.parent, path.parent):  # `parents` would go by the umask
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     refuse_network_file_system(path.parent)
     started = time.monotonic()
     while True:
