@@ -97,6 +97,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; return the exit code."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -108,8 +109,8 @@ def run(arguments: list[str]) -> int:
         code = cli.main(arguments, prog_name="deployer", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
-        # the reader has seen enough; what was to be done is done
+    except (BrokenPipeError, SystemExit):
+        # the reader has seen enough; what was to be done is done. click exits for it by itself
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, click.Abort):
@@ -120,6 +121,19 @@ def run(arguments: list[str]) -> int:
         return _fail(_usage(problem), as_json)
     except Exception as problem:
         return _fail(_known(problem), as_json)
+
+
+def _open_closed_streams() -> None:
+    """Put /dev/null where no stream is: else the store would be opened as stdout."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 
 def _refuse_undecodable(arguments: list[str]) -> None:

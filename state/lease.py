@@ -57,7 +57,8 @@ def acquire(
     """
     started = time.monotonic()
     while True:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (path.parent.parent, path.parent):  # `parents` would go by the umask
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_network_file_system(path.parent)
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -83,7 +83,7 @@ class Done:
     def data(self) -> dict[str, Any]:
         """The envelope's data; only a success has any."""
         assert self.code == 0, self.out + self.err
-        return dict(self.data)
+        return dict(self.envelope["data"])
 
     @property
     def error(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_streams_that_were_never_open_do_no_harm(workspace: Workspace, closed: s
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "no_SUCH.locale"])
 def test_a_poor_locale_changes_nothing(workspace: Workspace, locale: str) -> None:
-    variables = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    variables = {"LC_ALL": locale}
 
     done = workspace("create", "demo", "--set", "title=plain", variables=variables)
 

@@ -55,7 +55,9 @@ def test_a_broken_service_is_told_and_can_be_continued(
 
 def test_a_value_reaches_the_service_unharmed(workspace: Workspace) -> None:
     workspace.app()
-    quoted = json.dumps(VALUES.replace("{{", "{{ '{{' }}").replace("{%", "{{ '{%' }}"))
+    quoted = json.dumps(
+        VALUES.replace("{{", "{{ '{{' }}").replace("{%", "{{ '{%' }}"), ensure_ascii=False
+    )
     workspace.file(
         "environments/demo.toml",
         f'app = "./app"\n[settings]\nport = {free_port()}\nword = {quoted}\n',

@@ -101,7 +101,8 @@ def _configuration(spec, services, number):
             # the release is part of the process's name: another release is another process
             "process_name=r%d" % number,
             "command=runtime/python -I runtime/launch.py %s %d" % (service["name"], number),
-            "stdout_logfile=%%(here)s/../logs/%s.log" % service["name"],
+            # relative to the root, where the daemon runs: a % in %(here)s would be expanded again
+            "stdout_logfile=logs/%s.log" % service["name"],
             "stdout_logfile_maxbytes=10MB",
             "stdout_logfile_backups=5",
             "redirect_stderr=true",
