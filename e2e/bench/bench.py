@@ -47,11 +47,12 @@ DEPLOYER = str(BIN / "deployer")
 BARE = [sys.executable, "-c", "import click"]
 ENVIRONMENTS = 1000
 POLL = 5  # milliseconds
+NOTHING_TO_DO = {"meta: noop": "ansible.builtin.meta: noop", "ping": "ansible.builtin.ping:"}
 PLAYBOOK = """\
 - hosts: all
   gather_facts: false
   tasks:
-    - ansible.builtin.meta: noop
+    - {task}
 """
 
 
@@ -85,6 +86,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11, help="runs of each quick command")
     parser.add_argument("--deploys", type=int, default=3, help="first deployments")
     chosen = parser.parse_args()
+    # else our own modules, and no others, would be compiled at each start
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="deployer-bench-") as folder:
         rows = [*quick(Path(folder), chosen.rounds), *first_deploy(Path(folder), chosen.deploys)]
     print("| what | found | limit | met |")
@@ -179,24 +182,45 @@ def created(root: Path) -> Iterator[list[str]]:
 
 def first_deploy(folder: Path, times: int) -> list[Row]:
     """First deployments, against an `ansible-playbook` that has nothing to do."""
-    (folder / "noop.yml").write_text(PLAYBOOK, encoding="utf-8")
-    playbook = [str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
-    playbook.append(str(folder / "noop.yml"))
     environment = child_environment("bench", "bench") | {
         "ANSIBLE_CONFIG": str(TEMPLATES / "ansible" / "ansible.cfg"),
         "ANSIBLE_HOME": str(folder / "ansible"),
     }
-    timed(playbook, environment)
-    noops, deploys = [], []
+    playbooks = {
+        what: playbook(folder / f"noop-{number}.yml", task)
+        for number, (what, task) in enumerate(NOTHING_TO_DO.items())
+    }
+    for command in playbooks.values():
+        timed(command, environment)  # the first one fills caches
+    noops: dict[str, list[float]] = {what: [] for what in playbooks}
+    deploys = []
     for number in range(times):
-        with created(folder / f"first-{number}") as command:
-            noops.append(timed(playbook, environment))
-            deploys.append(watched([*command, "--progress", "json", "deploy", "demo"]))
-        noops.append(timed(playbook, environment))
-    one = median(noops)
-    added = median(d.added for d in deploys) / one
+        for what, command in playbooks.items():
+            noops[what].append(timed(command, environment))
+        with created(folder / f"first-{number}") as deployer:
+            deploys.append(watched([*deployer, "--progress", "json", "deploy", "demo"]))
     sizes = {name: max(d.sizes.get(name, 0) for d in deploys) for d in deploys for name in d.sizes}
     largest = max(sizes, key=sizes.__getitem__)
+    return [
+        *(added(what, median(seconds), deploys) for what, seconds in noops.items()),
+        Row(
+            f"largest process of it ({largest})",
+            f"{sizes[largest]:.0f} MB",
+            "120 MB",
+            sizes[largest] <= 120,
+        ),
+    ]
+
+
+def playbook(path: Path, task: str) -> list[str]:
+    """The command that runs a playbook of one task on this machine."""
+    path.write_text(PLAYBOOK.format(task=task), encoding="utf-8")
+    return [str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local", str(path)]
+
+
+def added(what: str, one: float, deploys: list[Watched]) -> Row:
+    """What deployer adds to Ansible, against `one` playbook's seconds."""
+    found = median(d.added for d in deploys) / one
     parts = ", ".join(
         f"{word} {median(values) / one:.2f}"
         for word, values in (
@@ -205,21 +229,8 @@ def first_deploy(folder: Path, times: int) -> list[Row]:
             ("health wait in it", [d.health for d in deploys]),
         )
     )
-    return [
-        Row(
-            "what deployer adds to a first `deploy`, against one no-op `ansible-playbook`"
-            f" ({parts})",
-            f"{added:.2f} ×",
-            "1 ×",
-            added <= 1,
-        ),
-        Row(
-            f"largest process of it ({largest})",
-            f"{sizes[largest]:.0f} MB",
-            "120 MB",
-            sizes[largest] <= 120,
-        ),
-    ]
+    title = f"what deployer adds to a first `deploy`, against one `ansible-playbook` with `{what}`"
+    return Row(f"{title} ({parts})", f"{found:.2f} ×", "1 ×", found <= 1)
 
 
 def watched(command: list[str]) -> Watched:

@@ -127,7 +127,8 @@ def _lose_the_daemon(demo: Environment) -> None:
 
 
 def _lose_the_socket(demo: Environment) -> None:
-    (private_folder(demo.uuid) / "s" / "supervisor.sock").unlink()
+    (socket,) = private_folder(demo.uuid).rglob("supervisor.sock")
+    socket.unlink()
 
 
 def _lose_the_private_folder(demo: Environment) -> None:
