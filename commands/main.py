@@ -85,6 +85,8 @@ def cli(ctx: click.Context) -> None:
     `deployer create NAME` and `deployer deploy NAME` are all that a first application takes.
     """
     if ctx.invoked_subcommand is None:
+        if options.current().json:
+            ctx.fail("There is no command to run, and help is no JSON.")
         click.echo(ctx.get_help())
 
 
@@ -100,6 +102,7 @@ def run(arguments: list[str]) -> int:
             stream.reconfigure(errors="replace")
     as_json = _wants_json(arguments)
     try:
+        _refuse_undecodable(arguments)
         code = cli.main(arguments, prog_name="deployer", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
@@ -115,6 +118,15 @@ def run(arguments: list[str]) -> int:
         return _fail(_usage(problem), as_json)
     except Exception as problem:
         return _fail(_known(problem), as_json)
+
+
+def _refuse_undecodable(arguments: list[str]) -> None:
+    """An argument that is not UTF-8 could be neither written to a file nor recorded."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"The argument {argument!r} is not UTF-8.") from None
 
 
 def _fail(error: DeployerError, as_json: bool) -> int:
@@ -145,8 +157,9 @@ def _known(problem: Exception) -> DeployerError:
         return problem
     if isinstance(problem, StoreError):
         return WorkspaceError(problem.message, hint=problem.hint)
-    if isinstance(problem, OSError) and (known := unusable(problem)):
-        return known
+    found = unusable(problem)
+    if found:
+        return found
     error = DeployerError(f"{type(problem).__name__}: {problem}")
     error.__cause__ = problem
     _crash_report(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -90,6 +91,12 @@ def name_argument(command: F) -> F:
     return click.argument("name", metavar="ENV")(command)
 
 
+def _finite(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    if not isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds.")
+    return value
+
+
 def changing(command: F) -> F:
     """Options of every command that changes something: a name, `--yes`, `--lock-wait`."""
     for option in (
@@ -97,6 +104,7 @@ def changing(command: F) -> F:
             "--lock-wait",
             type=click.FloatRange(0, 86_400),
             default=0.0,
+            callback=_finite,  # a wait for nan seconds would never end
             metavar="SECONDS",
             help="Wait so long for another operation to end [default: 0].",
         ),

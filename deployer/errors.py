@@ -251,14 +251,22 @@ class WorkspaceError(DeployerError):
     exit_code = Exit.STORE
 
 
-def unusable(problem: OSError) -> WorkspaceError | None:
-    """The error for a disk that is full, or a folder that may not be written; else None."""
-    if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+# what a disk or a folder says when it can't be used; any other OSError is a bug of ours
+_UNUSABLE = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO),
+        *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE),
+    }
+)
+
+
+def unusable(problem: BaseException) -> WorkspaceError | None:
+    """The error for a disk that is full or read-only, or a folder in the way; else None."""
+    if not isinstance(problem, OSError) or problem.errno not in _UNUSABLE:
         return None
-    where = f"{problem.filename}: " if problem.filename else ""
     return WorkspaceError(
-        f"{where}{problem.strerror}",
-        hint="Check that the disk is not full and that this user may write there.",
+        f"{problem.filename or 'A file'} can't be used: {problem.strerror}",
+        hint="Check that the disk is not full, and that this user may write there.",
     )
 
 

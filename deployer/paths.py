@@ -63,7 +63,20 @@ class Workspace:
             )
             root = next(marked, here)
         moved = os.environ.get("DEPLOYER_STATE_DIR")
-        return cls(root, (root / moved).resolve() if moved else root / ".deployer")
+        try:
+            str(root).encode()
+        except UnicodeEncodeError:
+            raise WorkspaceError(
+                f"The workspace's path {str(root)!r} is not UTF-8, and can't be recorded",
+                hint="Rename the folder.",
+            ) from None
+        state_dir = root / moved if moved else root / ".deployer"
+        if os.path.lexists(state_dir) and not state_dir.is_dir():
+            raise WorkspaceError(
+                f"{state_dir} is not a folder, and deployer keeps its records there",
+                hint="Move it away, or name another folder with DEPLOYER_STATE_DIR.",
+            )
+        return cls(root, state_dir.resolve() if moved else state_dir)
 
     @property
     def store(self) -> Path:

@@ -35,8 +35,17 @@ def find(workspace: Workspace, reference: str) -> App:
             )
         folder = folders[reference]
     else:
-        folder = (workspace.root / reference).resolve()
-        if not folder.is_dir():
+        try:
+            folder = (workspace.root / reference).resolve()
+            there = folder.is_dir()
+        except (OSError, ValueError, RuntimeError) as problem:
+            # no path at all: a NUL in it, far too long, a link to itself
+            reason = getattr(problem, "strerror", None) or str(problem)
+            shown = reference if len(reference) <= 60 else reference[:57] + "..."
+            raise file_error(
+                [Finding("unknown-app", f"{shown!r} can't be a folder: {reason}")]
+            ) from None
+        if not there:
             raise file_error(
                 [Finding("unknown-app", f"there is no folder {workspace.shown(folder)}")]
             )

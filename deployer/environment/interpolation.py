@@ -45,7 +45,9 @@ class Names:
 
 
 def _unknown(names: Names, key: str) -> str:
-    return f"unknown variable {names._prefix}.{key} ({suggest(key, names._values) or 'none known'})"
+    unknown = f"unknown variable {names._prefix}.{key}"
+    near = suggest(key, names._values) if names._values else "none known"
+    return f"{unknown} ({near})" if near else unknown
 
 
 def context(

@@ -11,7 +11,7 @@ from deployer import apps, providers, runtimes
 from deployer.environment import interpolation
 from deployer.environment.models import Configuration, EnvironmentFile
 from deployer.environment.settings import Given, Setting
-from deployer.environment.toml import TomlFile, file_error, suggest
+from deployer.environment.toml import TomlFile, dotted, file_error, suggest
 from deployer.errors import FileError, Finding, UsageError
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ class _Layers:
         if layer.file:
             finding = layer.file.finding(rule, keys, message, fix=fix, value=value)
         else:
-            name = ".".join(str(key) for key in keys)
-            finding = Finding(rule, f"{name}: {message}", fix=fix, file=layer.shown, value=value)
+            # an option of its own has the key for its name
+            key = f"{dotted(keys)}: " if layer.shown == COMMAND_LINE else ""
+            finding = Finding(rule, key + message, fix=fix, file=layer.shown, value=value)
         self.findings.append(finding)
 
     def refuse(self) -> None:
@@ -101,15 +102,24 @@ def load(workspace: Workspace, name: str, overrides: Sequence[str] = ()) -> Load
 
 
 def resolve(
-    workspace: Workspace, name: str, file: TomlFile, overrides: Sequence[str] = ()
+    workspace: Workspace,
+    name: str,
+    file: TomlFile,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Make the configuration of `name` out of an environment file that was read."""
+    """Make the configuration of `name` out of an environment file that was read.
+
+    `flags` are keys that the command line has options of their own for, such as `--app`.
+    """
     sources = []
     shared = workspace.root / "deployer.toml"
     if shared.is_file():
         common = TomlFile(shared, workspace.shown(shared))
         sources.append(_Layer(common.data, common, common.shown))
     sources.append(_Layer(file.data, file, file.shown))
+    for key, value in (flags or {}).items():
+        sources.append(_Layer({key: value}, None, f"--{key}"))
     if overrides:
         sources.append(_Layer(parse_overrides(overrides), None, COMMAND_LINE))
     layers = _Layers(sources)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,17 @@ _HEADER = re.compile(r"^\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(
     r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
 )
+# pydantic's words are Python's; a file has TOML's
+_WRONG_TYPE = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a table",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "list_type": "must be a list",
+    "model_type": "must be a table",
+    "string_type": "must be text",
+}
+_MANY = 20  # more names than that help nobody
 _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
 
@@ -136,6 +148,8 @@ class TomlFile:
             )
         if error["type"] == "missing":
             return self.finding("missing-key", keys, "is missing")
+        if error["type"] in _WRONG_TYPE:
+            return self.finding("value", keys, _WRONG_TYPE[error["type"]], value=error["input"])
         message = str(error["msg"]).removeprefix("Value error, ")
         return self.finding("value", keys, message[0].lower() + message[1:], value=error["input"])
 
@@ -173,7 +187,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, names, 1, 0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(names)}" if names else ""
+    return f"known: {', '.join(names)}" if 0 < len(names) <= _MANY else ""
 
 
 def dotted(keys: Sequence[str | int]) -> str:
@@ -195,13 +209,17 @@ def _read(path: Path, shown: str) -> str:
     try:
         if path.is_dir():
             raise file_error([Finding("file", "is a folder, not a file", file=shown)])
+        if not stat.S_ISREG(path.stat().st_mode):
+            # a pipe would be waited for, for ever
+            raise file_error([Finding("file", "is not a regular file", file=shown)])
         if path.stat().st_size > MAX_BYTES:
             raise file_error(
                 [Finding("file", f"is larger than {MAX_BYTES // 1_000_000} MB", file=shown)]
             )
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise file_error([Finding("file", "does not exist", file=shown)]) from None
+        message = "is a link to nowhere" if path.is_symlink() else "does not exist"
+        raise file_error([Finding("file", message, file=shown)]) from None
     except UnicodeDecodeError as problem:
         raise file_error(
             [

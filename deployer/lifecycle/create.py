@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +19,6 @@ from deployer.preflight import static
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tomlkit import TOMLDocument
 
     from deployer.environment.load import Loaded
     from deployer.lifecycle.session import Session
@@ -53,12 +54,13 @@ def create(session: Session, wish: Wish) -> tuple[EnvironmentRecord, bool]:
         )
     started = time.monotonic()
     path = workspace.environment_file(name)
-    existed = path.exists()
+    existed = os.path.lexists(path)  # a link to nowhere is the user's too
     made_folder = not path.parent.exists()
     before = path.read_bytes() if path.is_file() else None
     text = _compose(workspace, path if existed else wish.source or TEMPLATE, session, wish, existed)
     try:
-        _write(path, text)
+        if text.encode() != before:
+            _write(path, text)
         loaded = load(workspace, name)
         static.check(workspace, loaded)
         taken = session.store.reserved_ports()
@@ -68,7 +70,7 @@ def create(session: Session, wish: Wish) -> tuple[EnvironmentRecord, bool]:
             _refuse_taken(workspace, loaded, taken)
             reserved = _reserve(loaded, taken)
             if reserved:
-                _write(path, _with_ports(path.read_text(encoding="utf-8"), reserved))
+                _write(path, _with_ports(path.read_bytes().decode(), reserved))
                 loaded = load(workspace, name)
             record = session.store.create_environment(
                 name,
@@ -111,13 +113,11 @@ def _compose(
                     f"{file.shown} exists already and says something else than {other.shown}",
                     hint="Create it without --from, or remove that file first.",
                 )
-    loaded = None
+    # before anything is written: a complaint names the option or the file that it is about
+    loaded = resolve(workspace, session.name, file, session.call.overrides, wanted)
     _merge(document, wanted)
-    if given:
-        # as the app's types want them: a port is a number in the file, not text
-        draft = _parsed(workspace, source, document)
-        loaded = resolve(workspace, session.name, draft, session.call.overrides)
-        _merge(document, _typed(given, loaded))
+    # as the app's types want them: a port is a number in the file, not text
+    _merge(document, _typed(given, loaded))
     return tomlkit.dumps(document)
 
 
@@ -140,13 +140,6 @@ def _refuse_contradiction(
             f"{workspace.shown(path)} exists already and says otherwise: {'; '.join(found)}",
             hint="Edit that file, or create the environment without these options.",
         )
-
-
-def _parsed(workspace: Workspace, source: Path, document: TOMLDocument) -> TomlFile:
-    draft = TomlFile(source, workspace.shown(source))
-    draft.text = document.as_string()
-    draft.data = document.unwrap()
-    return draft
 
 
 def _typed(given: dict[str, Any], loaded: Loaded) -> dict[str, Any]:
@@ -226,14 +219,24 @@ def _with_ports(text: str, reserved: dict[str, int]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the user's file as a whole or not at all."""
+    """Write the user's file as a whole or not at all; its mode, and a link to it, stay."""
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        temporary.write_bytes(text.encode())
+        found = path if path.exists() else temporary
+        # others may never write what this user deploys by, whatever the umask
+        temporary.chmod(stat.S_IMODE(found.stat().st_mode) & ~(0o022 if found != path else 0))
         temporary.replace(path)
     except OSError as problem:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if path.parent.exists() and not path.parent.is_dir():
+            raise WorkspaceError(
+                f"{path.parent} is not a folder, and {path.name} belongs there",
+                hint="Move it away.",
+            ) from None
         raise WorkspaceError(
             f"{path} can't be written: {problem.strerror or problem}",
             hint="Check that the disk is not full and that the folder can be written.",

@@ -186,12 +186,11 @@ class _Execution:
 
     def _succeed(self) -> VerbResult:
         run = self.run_
-        # given back only where a look confirms it now: services may have died meanwhile
         healthy = (
             self.origin.state is State.RUNNING
             and not run.changed
-            and VERBS[self.verb].raises
-            and look.look(self.session.workspace, run.record).healthy
+            and self.verb in ("provision", "configure", "release")
+            and self._looks_healthy()
         )
         position = machine.succeed(self.origin, self.verb, changed=run.changed, healthy=healthy)
         self._finish(position, "succeed", "succeeded", inputs=run.intent)
@@ -202,6 +201,16 @@ class _Execution:
             seconds=self.seconds,
         )
         return VerbResult(self.verb, "succeeded", run.changed, self.seconds)
+
+    def _looks_healthy(self) -> bool:
+        """Whether a closing look confirms `running`: services may have died meanwhile.
+
+        Without an answer nothing is confirmed, but the verb has not failed either.
+        """
+        try:
+            return look.look(self.session.workspace, self.run_.record).healthy
+        except StepError:
+            return False
 
     def _finish(
         self,
@@ -252,6 +261,15 @@ class _Execution:
         if isinstance(error, StepError):
             error.exit_code = verb_exit(self.verb)
         outcome = "interrupted" if isinstance(error, InterruptedOperation) else "failed"
+        try:
+            written = session.store.operation(run.operation_id)
+            run.record = session.record()
+        except StoreError as unreadable:
+            return as_error(unreadable)
+        if written is None or written.outcome is not None:
+            return error  # a second signal came right after the end was written
+        # a second signal may also have come between the intent's write and our taking note of it
+        run.acting = bool(written.acting)
         if run.acting:
             # the row is closed only when nothing works for it any more
             process.end(process.workers(run.record.uuid, only=session.operation_id))

@@ -153,10 +153,12 @@ def open_session(
             raise
         finally:
             bus.unsubscribe(log)
-            _prune(session)
-            gone = _gone(store, name)
-            lock.release(remove=gone)
-            store.close()
+            try:
+                _prune(session)
+            finally:
+                gone = _gone(store, name)
+                lock.release(remove=gone)
+                store.close()
 
 
 def _prune(session: Session) -> None:

@@ -215,7 +215,7 @@ def as_error(problem: BaseException) -> DeployerError:
         return InterruptedOperation("Interrupted")
     if isinstance(problem, StoreError):
         return WorkspaceError(problem.message, hint=problem.hint)
-    if isinstance(problem, OSError) and (error := unusable(problem)):
+    if error := unusable(problem):
         return error
     return DeployerError(
         f"{type(problem).__name__}: {problem}",

@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from deployer.paths import TEMPLATES, Workspace
 from deployer.tools.process import child_environment
-from state.store import Store, new_operation_id
+from state.history import new_operation_id
+from state.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
