@@ -67,6 +67,7 @@ class Store:
             ignore = path.parent / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n", encoding="utf-8")
+            _refuse_emptied(path)
             if not path.exists():
                 # 0600 whatever the umask, before anything is in it
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
@@ -88,6 +89,7 @@ class Store:
     @classmethod
     def read(cls, path: Path) -> Store | None:
         """Open the store for reading only; None where there is none yet. Creates nothing."""
+        _refuse_emptied(path)
         if not path.exists():
             return None
         # A WAL store that nobody has open needs a writable folder to be read, unless it is
@@ -119,11 +121,9 @@ class Store:
             problem, sqlite3.OperationalError | sqlite3.IntegrityError
         )
         if damaged:
-            saved = sorted((self.path.parent / "backups").glob("*.db"), key=_modified)
-            hint = (
-                f"The newest backup is {saved[-1]}." if saved else "There is no backup beside it."
-            )
-            raise StoreError(f"The store {self.path} is damaged: {problem}", hint) from problem
+            raise StoreError(
+                f"The store {self.path} is damaged: {problem}", _backup_hint(self.path)
+            ) from problem
         raise StoreError(
             f"The store {self.path} can't be used: {problem}", _remedy(self.path)
         ) from problem
@@ -736,6 +736,24 @@ def _connect(path: Path, uri: str) -> sqlite3.Connection:
 
 def _quote(path: Path) -> str:
     return quote(str(path.absolute()))
+
+
+def _refuse_emptied(path: Path) -> None:
+    """Raise `StoreError` for a file cut to nothing: SQLite would take it for a new store.
+
+    A process that died while it made the very first store leaves an empty file too, but neither
+    a backup, nor an environment's folder, nor a log (which SQLite would remove).
+    """
+    if not path.exists() or path.stat().st_size:
+        return
+    beside = ("backups/*.db", "environments/*", f"{path.name}-wal")
+    if any(any(path.parent.glob(pattern)) for pattern in beside):
+        raise StoreError(f"The store {path} is damaged: it is empty", _backup_hint(path))
+
+
+def _backup_hint(path: Path) -> str:
+    saved = sorted((path.parent / "backups").glob("*.db"), key=_modified)
+    return f"The newest backup is {saved[-1]}." if saved else "There is no backup beside it."
 
 
 def _modified(path: Path) -> float:
