@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shlex
+import shutil
 import socket
 import time
 from contextlib import contextmanager
@@ -216,6 +217,7 @@ def _mend(session: Session) -> None:
     started = time.monotonic()
     ended = process.end_orphans(record.uuid, session.operation_id)
     ansible.sweep(record.uuid)
+    shutil.rmtree(session.workspace.build_dir(session.name), ignore_errors=True)
     before = record.state
     settled = session.store.settle(
         record,
