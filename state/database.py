@@ -94,8 +94,8 @@ class Database:
         """SQLite takes an empty file for a new store, and a short one for a whole one at first."""
         size = self.path.stat().st_size
         if size == 0:
-            remembered = self.path.parent / "environments"
-            if remembered.is_dir() and any(remembered.glob("*/logs/*")):
+            # who died while making the very first store left an empty file too, but no more
+            if any(any(self.path.parent.glob(p)) for p in ("backups/*.db", "environments/*")):
                 self._refuse(sqlite3.DatabaseError("it is empty"))
             return
         with self.path.open("rb") as file:

@@ -162,7 +162,12 @@ def _ignored(folder: Path) -> Callable[[str, bool], bool]:
     if path.is_file():
         from pathspec import GitIgnoreSpec
 
-        rules = GitIgnoreSpec.from_lines(path.read_text(encoding="utf-8").splitlines())
+        try:
+            rules = GitIgnoreSpec.from_lines(path.read_text(encoding="utf-8").splitlines())
+        except (UnicodeDecodeError, ValueError) as problem:
+            raise file_error(
+                [Finding("ignore", f"can't be read: {problem}", file=str(path))]
+            ) from None
 
     def ignored(name: str, is_folder: bool) -> bool:
         if posixpath.basename(name) in ALWAYS_IGNORED or name.endswith(".pyc"):

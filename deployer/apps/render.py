@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,8 @@ def _files(app: App, names: Mapping[str, Any], findings: list[Finding]) -> list[
         path = app.folder / file.template
         shown = app.file.shown.removesuffix("app.toml") + file.template
         try:
+            if not path.is_file():  # a pipe would be waited for
+                raise OSError(errno.ENOENT, "there is no such file")
             source = path.read_text(encoding="utf-8")
             content = interpolation.render(source, names)
         except TemplateProblem as problem:

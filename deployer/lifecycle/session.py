@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shlex
+import shutil
 import socket
 import time
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployer import events
 from deployer.environment.load import Loaded, load
+from deployer.environment.models import Configuration
 from deployer.errors import DeployerError, LeaseError
 from deployer.lifecycle.eventlog import EventLog
 from deployer.reading import environment, not_found
@@ -167,7 +169,7 @@ def _prune(session: Session) -> None:
         record = session.store.environment(session.name)
         if record is None:
             return
-        keep = record.config["keep_operations"]
+        keep = record.config.get("keep_operations", Configuration.keep_operations)
         for removed in session.store.prune(session.name, session.token, keep):
             session.workspace.log(session.name, removed).unlink(missing_ok=True)
     except (StoreError, OSError):
@@ -237,6 +239,7 @@ def _mend(session: Session) -> None:
     started = time.monotonic()
     ended = process.end_orphans(record.uuid, session.operation_id)
     ansible.sweep(record.uuid)
+    shutil.rmtree(session.workspace.build_dir(session.name), ignore_errors=True)
     before = record.state
     settled = session.store.settle(
         record,

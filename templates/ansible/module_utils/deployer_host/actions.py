@@ -17,7 +17,7 @@ def perform(action, spec, kept=(), dry=False):
     try:
         if dry and action not in DRY:
             return True, {"changed": False, "skipped": True}
-        with fence.held(spec):
+        with fence.held(spec, action):
             result = ACTIONS[action](spec, kept, dry)
         return True, dict({"changed": False}, **result)
     except HostProblem as problem:

@@ -3,18 +3,22 @@
 import fcntl
 import json
 import os
+import time
 from contextlib import contextmanager
 
 from . import procs
 from .problem import HostProblem
 
+JOURNAL_BYTES = 256 * 1024  # then it starts anew, and the one before is kept
+
 
 @contextmanager
-def held(spec):
+def held(spec, action):
     """Act under the token of `spec`; raise `HostProblem` if a newer one was here.
 
     The folder is outside the root, so that it survives what happens there: `spec["fence"]`.
     While acting, a note with this process's pid lies in it, for a newer operation to end.
+    The journal beside it says which operation did what here, and when.
     """
     folder, token = spec["fence"], spec["token"]
     os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -39,11 +43,31 @@ def held(spec):
             os.fsync(file.fileno())
         with open(note, "w") as out:
             json.dump(procs.start_time(os.getpid()), out)
+        _journal(folder, token, action, "start")
     try:
         yield
+        _journal(folder, token, action, "done")
+    except BaseException:
+        _journal(folder, token, action, "failed")
+        raise
     finally:
         if os.path.exists(note):
             os.unlink(note)
+
+
+def _journal(folder, token, action, moment):
+    """Note a moment of an action; without an end, its process was ended."""
+    path = os.path.join(folder, "journal")
+    line = {"moment": moment, "token": token, "action": action, "pid": os.getpid()}
+    line.update(at=time.time(), monotonic=time.monotonic())
+    try:
+        # one short write to a file opened for appending: lines of several writers stay whole
+        with open(path, "a") as file:
+            if file.tell() > JOURNAL_BYTES:
+                os.rename(path, path + ".old")
+            file.write(json.dumps(line) + "\n")
+    except OSError:
+        pass  # it only tells; what is to be done does not hang on it
 
 
 def _end_older(folder):
