@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from state.records import EnvironmentRecord, OperationRecord, TransitionRecord
 
 NAME = "shop"
+VERBS = (*RAISING, "stop", "clear", "destroy")
 APP = """
 name = "shop"
 [settings.title]
@@ -71,6 +72,24 @@ class Driver:
         text = f'app = "./app"\n[provider_options]\nsize = "{files.option}"\n'
         text += f'[settings]\ntitle = "{files.title}"\n'
         self.workspace.environment_file(NAME).write_text("=" if files.broken else text)
+
+    def edit(self, what: str) -> None:
+        """Change a file, our own code or the application's health to its other value, and back."""
+        files, world = self.files, self.world
+        match what:
+            case "text":
+                files.text = "two" if files.text == "one" else "one"
+            case "title":
+                files.title = "Two" if files.title == "One" else "One"
+            case "option":
+                files.option = "large" if files.option == "small" else "small"
+            case "code":
+                world.code = "b" if world.code == "a" else "a"
+            case "broken":
+                files.broken = not files.broken
+            case "sick":
+                world.sick = not world.sick
+        self.write_files()
 
     def snapshot(self) -> Callable[[], None]:
         """How to go back to this moment, between two operations."""
@@ -218,6 +237,10 @@ class Driver:
         assert found == (expected.state, expected.rank, expected.serving)
         if world.up is not None:
             assert world.up in record.serving, "what is up is not named in serving"
+        if record.exists and record.state not in machine.ACTING:
+            able = set(machine.allowed_verbs(record.position, serving=bool(record.serving)))
+            assert able == {verb for verb in VERBS if expected.allows(verb)}
+            assert "stop" in able or world.up is None, "what is up can't be stopped"
         unfinished = [o for o in self.operations() if o.outcome is None]
         if record.state in machine.ACTING:
             assert any(o.acting for o in unfinished), "it acts for ever: no operation is open"

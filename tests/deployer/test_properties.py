@@ -26,15 +26,16 @@ from hypothesis.stateful import (
 
 from deployer.errors import InterruptedOperation
 from state.store import Store
-from tests.deployer.driver import NAME, Driver
+from tests.deployer.driver import NAME, VERBS, Driver
 from tests.deployer.world import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VERBS = ("provision", "configure", "release", "run", "stop", "clear", "destroy")
 KINDS = ("kill", "fail", "sigint", "sigint2", "flicker")
 FAULTS = st.none() | st.tuples(st.integers(1, 40), st.sampled_from(KINDS))
+EDITS = ("text", "title", "option", "code")
+WEATHER = ("service_dies", "service_hangs", "release_removed", "host_folder_removed", "reboot")
 MEMORY = Path("/dev/shm")  # the store is written durably, which takes its time on a disk
 
 
@@ -76,37 +77,12 @@ class Life(RuleBasedStateMachine):
     def deploy(self, fault: tuple[int, str] | None) -> None:
         self.driver.operate("deploy", Fault(*fault) if fault else None)
 
-    @rule(what=st.sampled_from(["text", "title", "option", "code", "broken", "sick"]))
+    @rule(what=st.sampled_from([*EDITS, "broken", "sick"]))
     def edit(self, what: str) -> None:
-        files = self.driver.files
-        match what:
-            case "text":
-                files.text = "two" if files.text == "one" else "one"
-            case "title":
-                files.title = "Two" if files.title == "One" else "One"
-            case "option":
-                files.option = "large" if files.option == "small" else "small"
-            case "code":
-                self.world.code = "b" if self.world.code == "a" else "a"
-            case "broken":
-                files.broken = not files.broken
-            case "sick":
-                self.world.sick = not self.world.sick
-        self.driver.write_files()
+        self.driver.edit(what)
 
     @precondition(exists)
-    @rule(
-        what=st.sampled_from(
-            [
-                "service_dies",
-                "service_hangs",
-                "release_removed",
-                "host_folder_removed",
-                "reboot",
-                "orphans_go_on",
-            ]
-        )
-    )
+    @rule(what=st.sampled_from([*WEATHER, "orphans_go_on"]))
     def weather(self, what: str) -> None:
         getattr(self.world, what)()
         self.driver.check()
@@ -136,8 +112,8 @@ def test_promises_hold_whatever_happens() -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=50,
-            stateful_step_count=12,
+            max_examples=70,
+            stateful_step_count=10,
             derandomize=True,
             database=None,
             deadline=None,
@@ -201,6 +177,29 @@ def test_a_fault_at_any_point_is_mended_by_the_next_deploy(
         at += 1
 
     assert at > 10
+
+
+@pytest.mark.parametrize("first", [*EDITS, *WEATHER, "stop", "configure", "release"])
+def test_deploy_runs_exactly_what_two_happenings_need(driver: Driver, first: str) -> None:
+    def happens(what: str) -> None:
+        if what in EDITS:
+            driver.edit(what)
+        elif what in WEATHER:
+            getattr(driver.world, what)()
+        else:
+            driver.operate(what)
+
+    driver.create()
+    driver.operate("deploy")
+    happens(first)
+    restore = driver.snapshot()
+
+    for second in (*EDITS, *WEATHER, "provision", "configure", "release", "run", "stop"):
+        happens(second)
+
+        assert driver.operate("deploy") is None  # the driver compares what ran with what was needed
+        assert driver.expected.state == "running"
+        restore()
 
 
 def test_a_closing_look_without_an_answer_fails_nothing(driver: Driver) -> None:
