@@ -4,7 +4,7 @@ import base64
 import json
 import os
 
-from . import fence, health, place, procs, releases, supervisor
+from . import fence, health, listeners, place, procs, releases, supervisor
 from .problem import HostProblem
 
 FIRST_WAIT = 3.0  # seconds that a service which was up already gets before it is restarted
@@ -73,7 +73,7 @@ def _health(spec, kept, dry):
     policy = spec["health"]
 
     def check(service):
-        return health.check(service, releases.folder(spec, number), spec["variables"])
+        return _check(spec, service, number)
 
     def states():
         return {
@@ -112,6 +112,12 @@ def _health(spec, kept, dry):
         "; ".join("%s: %s" % (name, failed[name]) for name in names),
         output=output,
     )
+
+
+def _check(spec, service, number):
+    """One check of a service: None if it passed, and on a port of its own; else why not."""
+    wrong = health.check(service, releases.folder(spec, number), spec["variables"])
+    return wrong or listeners.stranger(service, spec["uuid"])
 
 
 def _stop(spec, kept, dry):
@@ -178,7 +184,7 @@ def inspect(spec, check_health=True):
         elif not right:
             wrong = "it runs release %s, current is %d" % (found["release"], number)
         elif check_health:
-            wrong = health.check(service, releases.folder(spec, number), spec["variables"])
+            wrong = _check(spec, service, number)
         services[name] = _service(found, wrong)
     for name, found in seen.items():
         services[name] = _service(found, "the current release has no such service")
