@@ -88,6 +88,10 @@ class Deployer:
             return self.show(name)
         self._existing(name)
         with open_session(self.workspace, name, verb, call or Call(), self.bus) as session:
+            if not session.record().exists:  # destroyed while this one waited for the lease
+                if verb == "destroy":
+                    return self.show(name)
+                raise reading.not_found(self.workspace, name)
             result = run_verb(session, verb, options=options)
             return self._summary(session, [result], result.seconds)
 

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from deployer.errors import InterruptedOperation
+from deployer.errors import InterruptedOperation, NotFoundError
+from deployer.lifecycle import session
 from state.store import Store
 from tests.deployer.driver import NAME, VERBS, Driver
 from tests.deployer.world import Fault
@@ -239,6 +240,31 @@ def test_the_lease_is_free_after_a_second_signal_at_the_very_end(
 
     assert driver.deployer.deploy(NAME).state == "running"
     del held
+
+
+@pytest.mark.parametrize("verb", ["destroy", "run"])
+def test_a_verb_that_waited_while_another_destroyed_finds_nothing(
+    driver: Driver, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = session._lock
+
+    def late(own: session.Session, name: str) -> object:
+        monkeypatch.setattr(session, "_lock", real)
+        driver.deployer.run_verb(NAME, "destroy")
+        return real(own, name)
+
+    driver.create()
+    driver.deployer.deploy(NAME)
+    monkeypatch.setattr(session, "_lock", late)
+
+    if verb == "destroy":
+        assert driver.deployer.run_verb(NAME, verb).state == "destroyed"
+    else:
+        with pytest.raises(NotFoundError):
+            driver.deployer.run_verb(NAME, verb)
+
+    assert [o.verb for o in driver.operations()][-1] == "destroy"
+    assert driver.world.empty
 
 
 def _points(driver: Driver, command: str) -> list[str]:
