@@ -106,7 +106,7 @@ def comparable(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}", "MOMENT", text)
     text = re.sub(r"\d{8}T\d{6}-[0-9a-f]{8}", "OPERATION", text)
     text = re.sub(r"[ ]*\(?\b(\d+m )?\d+(\.\d+)?s\b\)?", "", text)
-    text = re.sub(r"\d{4,}", "NUMBER", text)
+    text = re.sub(r"\d{3,}", "NUMBER", text)
     return re.sub(r"[ \t-]+", " ", text)
 
 

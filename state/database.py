@@ -127,7 +127,13 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One atomic, durable change; nothing of it stays where the block raises."""
+        """One atomic, durable change; nothing of it stays where the block raises.
+
+        Inside another transaction it is part of that one.
+        """
+        if self._connection.in_transaction:
+            yield
+            return
         with self.usable():
             self._connection.execute("BEGIN IMMEDIATE")
         try:

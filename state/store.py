@@ -294,6 +294,11 @@ class Store(History):
                     (operation.id,),
                 )
                 self._end_operation(operation.id, "interrupted", None, position.state, False, error)
+            self._connection.execute(
+                "UPDATE releases SET status = 'failed'"
+                " WHERE environment_id = ? AND status = 'releasing'",
+                (record.id,),
+            )
             if position != record.position:
                 self._write_position(record, position)
                 self._log_move(record, operation_id, "settle", record.position, position)

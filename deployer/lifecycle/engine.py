@@ -110,10 +110,15 @@ class _Execution:
                 static.check(session.workspace, session.loaded())
             steps = self._remaining(self.module.prepare(run))
             session.interrupt.check()
+            if not steps:
+                healthy = self._confirmed()
+                with session.store.transaction():  # nothing acts: no acting state is ever seen
+                    self._begin(steps)
+                    return self._succeed(healthy)
             self._begin(steps)
             for position, step in enumerate(steps):
                 self._step(step, first=position == 0)
-            return self._succeed()
+            return self._succeed(self._confirmed())
         except BaseException as problem:
             raise self._fail(problem) from problem
 
@@ -184,14 +189,8 @@ class _Execution:
         step_run.act(started=first)
         self.run_.changed = self.run_.changed or step_run.result.changed
 
-    def _succeed(self) -> VerbResult:
+    def _succeed(self, healthy: bool) -> VerbResult:
         run = self.run_
-        healthy = (
-            self.origin.state is State.RUNNING
-            and not run.changed
-            and self.verb in ("provision", "configure", "release")
-            and self._looks_healthy()
-        )
         position = machine.succeed(self.origin, self.verb, changed=run.changed, healthy=healthy)
         self._finish(position, "succeed", "succeeded", inputs=run.intent)
         self._publish(
@@ -202,11 +201,15 @@ class _Execution:
         )
         return VerbResult(self.verb, "succeeded", run.changed, self.seconds)
 
-    def _looks_healthy(self) -> bool:
-        """Whether a closing look confirms `running`: services may have died meanwhile.
+    def _confirmed(self) -> bool:
+        """Whether a closing look confirms `running`, where that would be given back.
 
-        Without an answer nothing is confirmed, but the verb has not failed either.
+        Services may have died meanwhile. Without an answer nothing is confirmed, but the verb
+        has not failed either.
         """
+        given_back = self.verb in ("provision", "configure", "release") and not self.run_.changed
+        if self.origin.state is not State.RUNNING or not given_back:
+            return False
         try:
             return look.look(self.session.workspace, self.run_.record).healthy
         except StepError:
