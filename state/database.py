@@ -51,7 +51,6 @@ class Database:
             with store.usable():
                 if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                     connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("PRAGMA foreign_keys = ON")
                 migrations.migrate(connection, path)
         except OSError as problem:
@@ -126,15 +125,17 @@ class Database:
         return Database(self._connection, execute_plugins=False)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One atomic, durable change; nothing of it stays where the block raises.
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """One atomic change; nothing of it stays where the block raises.
 
-        Inside another transaction it is part of that one.
+        Not `durable`, it survives the end of this process, but perhaps not a loss of power. Inside
+        another transaction it is part of that one.
         """
         if self._connection.in_transaction:
             yield
             return
         with self.usable():
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
         try:
             with self.usable():

@@ -81,7 +81,7 @@ class History(Database):
         details: Mapping[str, Any],
     ) -> None:
         """Record that an operation starts looking. `details`: actor, host, pid, command, …"""
-        with self.transaction():
+        with self.transaction(durable=False):
             self._check_token(record.name, token)
             self._write(
                 "INSERT",
@@ -102,7 +102,7 @@ class History(Database):
 
     def start_step(self, name: str, operation_id: str, token: int, step: tuple[str, str]) -> None:
         """Record that a step starts; `name` is the environment's."""
-        with self.transaction():
+        with self.transaction(durable=False):
             self._check_token(name, token)
             self._insert_step(operation_id, *step)
 
@@ -120,7 +120,7 @@ class History(Database):
         error: Mapping[str, Any] | None = None,
     ) -> None:
         """Record the end of the operation's step that started last."""
-        with self.transaction():
+        with self.transaction(durable=False):
             self._check_token(name, token)
             self._connection.execute(
                 "UPDATE steps SET outcome = ?, attempts = ?, seconds = ?, detail = ?, hosts = ?,"

@@ -77,10 +77,7 @@ def run(
             hint=f"Install it: {Path(sys.executable).name} -m pip install ansible-core",
         )
     folder = Path(tempfile.mkdtemp(prefix=f"{play.uuid[:8]}-", dir=private_dir("ansible")))
-    try:
-        return _Run(play, folder, report, interrupt).wait()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return _Run(play, folder, report, interrupt).wait()
 
 
 def sweep(uuid: str) -> None:
@@ -111,11 +108,16 @@ class _Run:
         self._started_at: dict[tuple[str, str], float] = {}
         self._output: list[str] = []
         self._failure: BaseException | None = None
-        self._runner: Any = None
+        self._ended_pid: int | None = None
 
     def wait(self) -> dict[str, HostResult]:
-        runner = self._prepare()
-        thread = threading.Thread(target=self._execute, args=(runner,), daemon=True)
+        try:
+            runner = self._prepare()
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        # waited for at the program's end at the latest: it removes what the run needed
+        thread = threading.Thread(target=self._execute, args=(runner,))
         started = time.monotonic()
         asked_at: float | None = None
         stopped_by: StepError | InterruptedOperation | None = None
@@ -179,7 +181,9 @@ class _Run:
         except BaseException as problem:  # carried over to the waiting thread
             self._failure = problem
         finally:
+            self._output = self._output or _said(self._folder)
             self._events.put(None)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _on_event(self, event: dict[str, Any]) -> bool:
         self._events.put(event)
@@ -206,14 +210,23 @@ class _Run:
                 continue
 
     def _next(self) -> bool:
-        """Handle the next event, if one comes soon; False when there will be none any more."""
+        """Handle the next event, if one comes soon; False when there will be none any more.
+
+        That is when ansible-runner is done, or when Ansible has told its end and its process is
+        gone: the runner then closes its terminal, which takes a fixed tenth of a second.
+        """
+        if self._ended_pid is not None and _is_gone(self._ended_pid):
+            return False
         try:
-            event = self._events.get(timeout=POLL)
+            event = self._events.get(timeout=POLL if self._ended_pid is None else POLL / 20)
         except queue.Empty:
             return True
-        if event is not None:
-            self._handle(event)
-        return event is not None
+        if event is None:
+            return False
+        if event.get("event") == "playbook_on_stats":
+            self._ended_pid = event.get("pid")
+        self._handle(event)
+        return True
 
     def _handle(self, event: dict[str, Any]) -> None:
         self._output += [line for line in (event.get("stdout") or "").splitlines() if line.strip()]
@@ -275,12 +288,22 @@ class _Run:
             ) from self._failure
         failed = any(host.error for host in self._hosts.values())
         finished = all(host.results or host.error for host in self._hosts.values())
-        if (runner.rc != 0 and not failed) or not finished:
+        told = self._ended_pid is not None
+        if not finished or not (told or runner.rc == 0 or failed):
             raise StepError(
                 f"ansible-playbook failed with exit code {runner.rc}",
-                output=self._output[-OUTPUT_LINES:] or _said(self._folder),
+                output=self._output[-OUTPUT_LINES:],
             )
         return self._hosts
+
+
+def _is_gone(pid: int) -> bool:
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _said(folder: Path) -> list[str]:
