@@ -1,10 +1,12 @@
-"""SIGKILL at a random moment of a deploy: to deployer alone and to every descendant, by turns."""
+"""SIGKILL at a random moment of a deploy: to deployer alone, to every descendant, and to all just
+when something has begun on the host; by turns.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness import Child, Lab, kill_all, kill_alone, prove
+from harness import Child, Lab, kill_all, kill_alone, prove, until
 from sweep import Hit, try_one
 
 if TYPE_CHECKING:
@@ -21,7 +23,17 @@ def _all(found: Lab, child: Child, _: random.Random) -> None:
     kill_all(found, child)
 
 
-HITS = (Hit("SIGKILL to deployer alone", _alone, KILLED), Hit("SIGKILL to all", _all, KILLED))
+def _at_work(found: Lab, child: Child, _: random.Random) -> None:
+    known = len(found.journal())
+    until(lambda: len(found.journal()) > known or child.process.poll() is not None, "it hangs")
+    kill_all(found, child)
+
+
+HITS = (
+    Hit("SIGKILL to deployer alone", _alone, KILLED),
+    Hit("SIGKILL to all", _all, KILLED),
+    Hit("SIGKILL to all, at work on the host", _at_work, KILLED),
+)
 
 if __name__ == "__main__":
     prove(lambda dice, index: try_one(HITS[index % len(HITS)], dice), count=300)
