@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sqlite3
+import time
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database as SqliteUtils
 
 BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another one
+CHECKPOINT_LOOKS = 10  # before a store is called cut short
 
 
 class Database:
@@ -41,13 +43,13 @@ class Database:
             if not ignore.exists():
                 ignore.write_text("*\n", encoding="utf-8")
                 ignore.chmod(0o644)
+            _refuse_lost(path)
             if not path.exists():
                 # 0600 whatever the umask, before anything is in it
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
                 path.chmod(0o600)
             connection = _connect(path, f"file:{_quote(path)}")
             store = cls(connection, path)
-            store._refuse_truncated()
             with store.usable():
                 if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                     connection.execute("PRAGMA journal_mode = WAL")
@@ -62,6 +64,7 @@ class Database:
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """Open the store for reading only; None where there is none yet. Creates nothing."""
+        _refuse_lost(path)
         if not path.exists():
             return None
         # A WAL store that nobody has open needs a writable folder to be read, unless it is
@@ -69,7 +72,6 @@ class Database:
         writable = os.access(path.parent, os.W_OK) or path.with_name(path.name + "-wal").exists()
         mode = "mode=ro" if writable else "immutable=1"
         store = cls(_connect(path, f"file:{_quote(path)}?{mode}"), path)
-        store._refuse_truncated()
         with store.usable():
             migrations.check_version(store._connection, path)
             if migrations.version(store._connection) < len(migrations.MIGRATIONS):
@@ -89,31 +91,12 @@ class Database:
         except sqlite3.Error as problem:
             self._refuse(problem)
 
-    def _refuse_truncated(self) -> None:
-        """SQLite takes an empty file for a new store, and a short one for a whole one at first."""
-        size = self.path.stat().st_size
-        if size == 0:
-            # who died while making the very first store left an empty file too, but no more
-            if any(any(self.path.parent.glob(p)) for p in ("backups/*.db", "environments/*")):
-                self._refuse(sqlite3.DatabaseError("it is empty"))
-            return
-        with self.path.open("rb") as file:
-            header = file.read(100)
-        # SQLite's "Database File Format": page size at 16, size in pages at 28, big-endian
-        page, pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
-        if len(header) < 100 or size < pages * (65536 if page == 1 else page):
-            self._refuse(sqlite3.DatabaseError("it is cut short"))
-
     def _refuse(self, problem: sqlite3.Error) -> NoReturn:
         damaged = isinstance(problem, sqlite3.DatabaseError) and not isinstance(
             problem, sqlite3.OperationalError | sqlite3.IntegrityError
         )
         if damaged:
-            saved = sorted((self.path.parent / "backups").glob("*.db"), key=_modified)
-            hint = "There is no backup beside it."
-            if saved:
-                hint = f"Put the newest backup back: deployer restore {shlex.quote(str(saved[-1]))}"
-            raise StoreError(f"The store {self.path} is damaged: {problem}", hint) from problem
+            raise _damaged(self.path, str(problem)) from problem
         raise StoreError(
             f"The store {self.path} can't be used: {problem}", _remedy(self.path)
         ) from problem
@@ -159,6 +142,40 @@ def _connect(path: Path, uri: str) -> sqlite3.Connection:
         raise StoreError(f"The store {path} can't be opened: {problem}", _remedy(path)) from problem
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def _refuse_lost(path: Path) -> None:
+    """Raise `StoreError` where a store was, and is gone, emptied or cut short.
+
+    SQLite takes the first two for a new store, and the last for a whole one at first.
+    """
+    size = path.stat().st_size if path.exists() else 0
+    if size == 0:
+        # who died while making the very first store left no more than an empty file
+        if any(any(path.parent.glob(pattern)) for pattern in ("backups/*.db", "environments/*")):
+            raise _damaged(path, "it is empty" if path.exists() else "it is gone")
+        return
+    for _ in range(CHECKPOINT_LOOKS):
+        if _is_whole(path):
+            return
+        time.sleep(0.05)  # another process may be moving its log into the file just now
+    raise _damaged(path, "it is cut short")
+
+
+def _is_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        header = file.read(100)
+    # SQLite's "Database File Format": page size at 16, size in pages at 28, big-endian
+    page, pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
+    return len(header) == 100 and path.stat().st_size >= pages * (65536 if page == 1 else page)
+
+
+def _damaged(path: Path, problem: str) -> StoreError:
+    saved = sorted((path.parent / "backups").glob("*.db"), key=_modified)
+    hint = f"There is no backup beside it. To begin anew, move {path.parent} away."
+    if saved:
+        hint = f"Put the newest backup back: deployer restore {shlex.quote(str(saved[-1]))}"
+    return StoreError(f"The store {path} is damaged: {problem}", hint)
 
 
 def _quote(path: Path) -> str:

@@ -110,6 +110,8 @@ def prepare(run: VerbRun) -> list[Step]:
     }
     run.release = _record(run, chosen)
     if present:
+        # the bundle of an operation that failed after it was unpacked
+        shutil.rmtree(workspace.build_dir(record.name), ignore_errors=True)
         return []
     before = {name: facts["current"] for name, facts in seen.items()}
     path = session.workspace.build_dir(record.name) / f"{chosen.bundle.digest[:16]}.tar"

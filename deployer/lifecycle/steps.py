@@ -99,7 +99,7 @@ class StepRun:
         self, title: str, outcome: str, host: str | None = None, seconds: float | None = None
     ) -> None:
         """Report something that happened inside the step."""
-        self.substeps += outcome in ("ok", "changed")
+        self.substeps += outcome in ("ok", "changed", "warning")
         self.failures += outcome == "failed"
         self.publish(events.StepProgress, title=title, outcome=outcome, host=host, seconds=seconds)
 

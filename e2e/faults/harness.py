@@ -241,10 +241,15 @@ class Lab:
         """The environment's folder outside the workspace."""
         return Path(f"/tmp/deployer-{os.getuid()}/{self.record()['uuid'][:12]}")
 
+    @property
+    def fence(self) -> Path:
+        """Where the host's token and journal are."""
+        return self.state_dir / "environments" / self.name / "fence"
+
     def journal(self) -> list[dict[str, Any]]:
         """What operations did on the host, in order."""
         try:
-            text = (self.private / "fence" / "journal").read_text()
+            text = (self.fence / "journal").read_text()
         except FileNotFoundError:
             return []
         return [json.loads(line) for line in text.splitlines()]
@@ -332,8 +337,7 @@ class Lab:
         uuid = self.record()["uuid"]
         places = (
             (self.private.parent / "ansible", f"{uuid[:8]}-*"),
-            (self.private / "fence", "running-*"),
-            (self.state_dir / "environments" / self.name / "build", "*"),
+            (self.fence, "running-*"),
             (self.state_dir / "environments" / self.name / "host", ".current-new"),
             (self.state_dir / "environments" / self.name / "host", "**/*.new"),
             (self.state_dir / "environments" / self.name / "host" / "releases", ".new-*"),
@@ -348,6 +352,9 @@ class Lab:
         self.check_intent()
         state = self.record()["state"]
         expect(state == State.RUNNING, f"the state is {state}")
+        # a failed release keeps its bundle for the one that continues it, and no longer
+        build = self.state_dir / "environments" / self.name / "build"
+        expect(not [*build.glob("*")], f"left behind: {[*build.glob('*')]}")
         said, wanted = self.answer(), f"{self.text} {self.word}"
         expect(said == wanted, f"the application says {said!r}, not {wanted!r}")
         lines = sorted(_kind(process) for process in self.services())

@@ -48,7 +48,7 @@ def _move(path: Path, index: int, count: int) -> None:
     store = Store.open(path)
     record = store.environment(_name(index))
     assert record is not None
-    operation, token = f"load-{index}", 1
+    operation, token = f"load-{index}", store.lease(_name(index))["token"]
     store.start_operation(record, operation_id=operation, verb="provision", token=token, details={})
     for step in range(count):
         if step % 2 == 0:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import DEPLOYER, Lab, Skipped, expect, hit_at, lab, prove
 
-from state.migrations import backup
+from state.backup import backup
 
 if TYPE_CHECKING:
     import random
@@ -99,8 +96,7 @@ def truncated(dice: random.Random) -> str:
     with lab() as found:
         found.create()
         path = found.state_dir / "state.db"
-        with closing(sqlite3.connect(path)) as db:
-            saved = backup(db, found.state_dir / "backups" / "by-hand.db")
+        saved = backup(path, found.state_dir / "backups" / "by-hand.db").path
         size = path.stat().st_size
         cut = dice.choice(
             (0, dice.randrange(1, 512), dice.randrange(size), size // 2 // 4096 * 4096)
@@ -112,9 +108,7 @@ def truncated(dice: random.Random) -> str:
             said = f"{done.error['message']} {done.error['hint']}"
             expect(str(saved) in said, f"cut at {cut}: the backup is not named: {said}")
         expect(path.read_bytes() == before, f"cut at {cut}: the damaged store was written to")
-        for rest in found.state_dir.glob("state.db*"):
-            rest.unlink()
-        shutil.copy(saved, path)
+        found.run("restore", str(saved), "--yes")
         found.deploy()
         found.check_running()
     return "truncated store"

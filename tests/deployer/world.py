@@ -308,18 +308,22 @@ class World:
         return len(found)
 
     @contextmanager
-    def transaction(self, store: Store, real: Callable[[Store], Any]) -> Iterator[None]:
+    def transaction(self, store: Store, real: Callable[..., Any], durable: bool) -> Iterator[None]:
         self.reach("before a write")
         if self.full:
             raise StoreError("database or disk is full")
-        with real(store):
+        with real(store, durable=durable):
             yield
         self.reach("after a write")
 
     def stand_in(self, patch: pytest.MonkeyPatch, folder: Path) -> None:
         """Take the place of the tools until `patch` is undone."""
         real = Store.transaction
-        patch.setattr(Store, "transaction", lambda store: self.transaction(store, real))
+        patch.setattr(
+            Store,
+            "transaction",
+            lambda store, *, durable=True: self.transaction(store, real, durable),
+        )
         patch.setattr(hosts, "inspect", self.inspect)
         patch.setattr(hosts, "private_dir", lambda *parts: folder.joinpath(*parts))
         patch.setattr(ports, "check", self.check_ports)

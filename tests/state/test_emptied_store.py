@@ -41,3 +41,12 @@ def test_a_first_store_that_was_cut_short_is_made(tmp_path: Path) -> None:
     path.touch()
     with closing(Store.open(path)) as store:
         assert store.environments() == []
+
+
+def test_a_store_that_is_gone_is_not_made_anew_over_its_environments(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    (tmp_path / "environments" / "shop").mkdir(parents=True)
+    for opened in (Store.open, Store.read):
+        with pytest.raises(StoreError):
+            opened(path)
+    assert not path.exists()
