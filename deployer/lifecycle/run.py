@@ -20,8 +20,9 @@ def prepare(run: VerbRun) -> list[Step]:
     loaded = run.session.loaded()
     with run.looking("ports", "See whether ports are free") as step:
         checked = ports.check(run.session.workspace, run.record, loaded)
-        word = ", ".join(f"port {port}" for port in checked) or "no port"
-        step.result = StepResult(detail=f"{word} free" if checked else "")
+        named = ", ".join(map(str, checked))
+        free = f"port {named} is free" if len(checked) == 1 else f"ports {named} are free"
+        step.result = StepResult(detail=free if checked else "no port is needed")
     run.serving = number
     run.intent = {"number": number}
     seen = hosts.inspect(run.session.workspace, run.record, check_health=False)

@@ -64,7 +64,6 @@ class Session:
     operation_id: str
     correlation_id: str
     token: int = 0
-    took_over: bool = False
     _loaded: Loaded | None = field(default=None, repr=False)
 
     def record(self) -> EnvironmentRecord:
@@ -251,7 +250,6 @@ def _mend(session: Session) -> None:
             f"{session.operation_id} took over and ended {ended} of its processes",
         },
     )
-    session.took_over = True
     session.publish(
         events.StepProgress,
         verb="look",
