@@ -19,7 +19,7 @@ demo-down: .venv/installed
 	@$(DEPLOYER) destroy demo --yes
 
 test: .venv/test-installed
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: .venv/test-installed
 	$(BIN)/ruff format .

@@ -51,8 +51,7 @@ class Database:
             connection = _connect(path, f"file:{_quote(path)}")
             store = cls(connection, path)
             with store.usable():
-                if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                    connection.execute("PRAGMA journal_mode = WAL")
+                _use_wal(connection)
                 connection.execute("PRAGMA foreign_keys = ON")
                 migrations.migrate(connection, path)
         except OSError as problem:
@@ -142,6 +141,24 @@ def _connect(path: Path, uri: str) -> sqlite3.Connection:
         raise StoreError(f"The store {path} can't be opened: {problem}", _remedy(path)) from problem
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log, once for each store.
+
+    SQLite doesn't wait for others there, as it does for any other lock: of several first starts
+    some would fail.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as problem:
+            if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _refuse_lost(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PROOFS = {
-    "kill_sweep": ("--seed", "1", "--count", "6"),
+    "kill_sweep": ("--seed", "1", "--count", "3"),
     "signal_sweep": ("--seed", "1", "--count", "6"),
     "verb_sweep": ("--seed", "1", "--count", "3"),
     "workspace_faults": ("--seed", "1", "--count", "4"),
