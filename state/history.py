@@ -142,12 +142,14 @@ class History(Database):
         """Record how to undo what an operation is about to make."""
         with self.transaction():
             self._check_token(name, token)
-            self._db.table("undos").insert(
+            self._write(
+                "INSERT",
+                "undos",
                 {
                     "operation_id": operation_id,
                     "kind": kind,
                     "arguments": json.dumps(arguments),
-                }
+                },
             )
 
     def undos(self, operation_id: str) -> list[UndoRecord]:
@@ -294,9 +296,9 @@ class History(Database):
         )
 
     def _write(self, how: str, table: str, values: Mapping[str, Any]) -> None:
-        """One row, for what even an operation without anything to do writes.
+        """One row of what operations write.
 
-        Not through sqlite_utils, whose import would be a quarter of such an operation's time.
+        Not through sqlite_utils, whose import would be a quarter of a short operation's time.
         """
         marks = ", ".join("?" * len(values))
         self._connection.execute(

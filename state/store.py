@@ -171,9 +171,7 @@ class Store(History):
                 for host in self._hosts(record.id):
                     self._write_serving(record.id, host.name, {*host.serving, serving})
             if release is not None:
-                self._db.table("releases").upsert(
-                    _release_row(release), pk=("environment_id", "number")
-                )
+                self._write("REPLACE", "releases", _release_row(release))
             if step is not None:
                 self._insert_step(operation_id, *step)
             self._log_move(record, operation_id, f"begin_{verb}", origin, acting)
@@ -369,7 +367,9 @@ class Store(History):
         known = {host.name: host for host in self._hosts(environment_id)}
         self._connection.execute("DELETE FROM hosts WHERE environment_id = ?", (environment_id,))
         for host in hosts:
-            self._db.table("hosts").insert(
+            self._write(
+                "INSERT",
+                "hosts",
                 {
                     "environment_id": environment_id,
                     "name": host.name,
@@ -381,7 +381,7 @@ class Store(History):
                     "root": host.root,
                     "serving": json.dumps(known[host.name].serving if host.name in known else []),
                     "outcome": host.outcome,
-                }
+                },
             )
 
     def _write_serving(self, environment_id: int, host: str, numbers: Iterable[int]) -> None:
