@@ -36,3 +36,18 @@ def confirm_name(name: str) -> None:
     )
     if typed != name:
         raise UsageError(f"{typed!r} is not {name!r}; nothing was done")
+
+
+def secret(what: str) -> str:
+    """Ask for a secret, which is not shown; an empty answer opens an editor, for several lines."""
+    try:
+        typed = click.prompt(
+            f"{what} (several lines: press Enter, and an editor opens)",
+            err=True,
+            default="",
+            show_default=False,
+            hide_input=True,
+        )
+        return str(typed) or click.edit("", extension=".secret") or ""
+    except click.Abort:
+        raise KeyboardInterrupt from None

@@ -187,10 +187,12 @@ def _crash_report(error: DeployerError) -> None:
     import tempfile
     import traceback
 
+    from deployer import redact
+
     with tempfile.NamedTemporaryFile(
         "w", prefix="deployer-crash-", suffix=".log", delete=False, encoding="utf-8"
     ) as file:
-        file.write("".join(traceback.format_exception(error.__cause__ or error)))
+        file.write(redact.text("".join(traceback.format_exception(error.__cause__ or error))))
     error.hint = f"This is a bug in deployer; please report it with {file.name}"
 
 

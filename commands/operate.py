@@ -45,6 +45,13 @@ def verb(verb: str, name: str, call: Call, **choices: Any) -> None:
     output.summary(summary, sentence(summary))
 
 
+def porcelain(verb: str, name: str, call: Call, **choices: Any) -> None:
+    """Run a porcelain command and print where the environment is now."""
+    with deployer() as found:
+        summary = found.compose(name, verb, call, **choices)
+    output.summary(summary, sentence(summary))
+
+
 def command(*words: str) -> str:
     """A command line to type next, in the same workspace."""
     return shlex.join([*options.program(), *words])
@@ -54,7 +61,7 @@ def sentence(summary: Summary) -> str:
     """Where an environment is, in one sentence."""
     text = f"{summary.name} is {summary.state}"
     if summary.state == "running" and summary.urls:
-        return f"{text} at {' and '.join(summary.urls)}"
+        return f"{text} at {summary.urls[0]}" if len(summary.urls) == 1 else text
     if summary.serving:
         text += f", still serving release {', '.join(map(str, summary.serving))}"
     return text

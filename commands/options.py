@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from deployer.lifecycle.session import Call
 
@@ -116,6 +116,14 @@ def changing(command: F) -> F:
     return name_argument(global_options(command))
 
 
+def acting(command: F) -> F:
+    """Options of the commands that run verbs."""
+    skip = click.option(
+        "--skip-hooks", is_flag=True, help="Run no hooks, and don't ask whether they could be run."
+    )
+    return changing(skip(command))
+
+
 def raising(command: F) -> F:
     """Options of the commands that bring an environment further."""
     for option in (
@@ -132,18 +140,30 @@ def raising(command: F) -> F:
         ),
     ):
         command = option(command)
-    return changing(overriding(command))
+    return acting(overriding(command))
 
 
 def overriding(command: F) -> F:
-    """`--set`, for commands that read the environment file."""
-    return click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a value of the environment file; a bare key is a setting of the app.",
-    )(command)
+    """`--config` and `--set`, for commands that read the environment file."""
+    for option in (
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Override a value of the environment file; a bare key is a setting of the app.",
+        ),
+        click.option(
+            "--config",
+            "profile",
+            envvar="DEPLOYER_PROFILE",
+            metavar="PROFILE",
+            help="A file over the environment's: a path, or NAME for profiles/NAME.toml. "
+            "DEPLOYER_PROFILE names one too.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def call(
@@ -152,22 +172,33 @@ def call(
     *,
     lock_wait: float = 0.0,
     overrides: tuple[str, ...] = (),
+    profile: str | None = None,
     from_start: bool = False,
     rollback: bool = False,
+    skip_hooks: bool = False,
+    more: Sequence[str] = (),
 ) -> Call:
-    """The call of an operation, with the command that would continue it."""
+    """The call of an operation, with the command that would continue it; `more` of its words."""
+    from commands import ask
     from deployer.lifecycle.session import Call
 
-    words = [*program(), verb, name]
+    words = [*program(), verb, name, *more]
+    if profile is not None:
+        words += ["--config", profile]
     for override in overrides:
         words += ["--set", override]
+    if skip_hooks:
+        words.append("--skip-hooks")
     return Call(
         overrides=overrides,
+        profile=profile,
         lock_wait=lock_wait,
         resume=shlex.join(words),
         command=shlex.join(["deployer", *sys.argv[1:]]),
         from_start=from_start,
         rollback=rollback,
+        skip_hooks=skip_hooks,
+        ask=ask.secret if ask.on_terminal() else None,
     )
 
 

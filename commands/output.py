@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options
-from deployer import __version__
+from deployer import __version__, redact
 
 if TYPE_CHECKING:
     from deployer.errors import DeployerError
@@ -25,19 +25,21 @@ def envelope(
     operation_id: str | None = None,
     correlation_id: str | None = None,
 ) -> str:
-    """The one shape that every command prints under `--output json`."""
+    """The one shape that every command prints under `--output json`, without secrets."""
     return json.dumps(
-        {
-            "status": "error" if error else "success",
-            "data": data,
-            "metadata": {
-                "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "operation_id": operation_id,
-                "correlation_id": correlation_id or operation_id,
-                "version": __version__,
-            },
-            "error": error,
-        },
+        redact.data(
+            {
+                "status": "error" if error else "success",
+                "data": data,
+                "metadata": {
+                    "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                    "operation_id": operation_id,
+                    "correlation_id": correlation_id or operation_id,
+                    "version": __version__,
+                },
+                "error": error,
+            }
+        ),
         indent=2,
         default=str,
     )
@@ -50,22 +52,24 @@ def result(
     operation_id: str | None = None,
     correlation_id: str | None = None,
 ) -> None:
-    """Print a command's result on stdout, in the form that was asked for."""
+    """Print a command's result on stdout, in the form that was asked for, without secrets."""
     if options.current().json:
-        text = envelope(data, operation_id=operation_id, correlation_id=correlation_id)
-    click.echo(text)
+        click.echo(envelope(data, operation_id=operation_id, correlation_id=correlation_id))
+    else:
+        click.echo(redact.text(text))
 
 
 def summary(found: Summary, text: str) -> None:
-    """Print what an operation left."""
+    """Print what an operation left; several URLs have a line each."""
     seconds = None
     if found.seconds is not None:
         from deployer.console.lines import duration
 
         seconds = duration(found.seconds)
+    urls = found.urls if found.state == "running" and len(found.urls) > 1 else []
     result(
         found.to_dict(),
-        f"{text}  ({seconds})" if seconds else text,
+        "\n  ".join((f"{text}  ({seconds})" if seconds else text, *urls)),
         operation_id=found.operation_id,
         correlation_id=found.correlation_id,
     )
@@ -76,7 +80,7 @@ def failure(error: DeployerError, *, as_json: bool) -> None:
     if as_json:
         click.echo(envelope(None, error=error.to_dict(), operation_id=error.operation_id))
         return
-    click.echo(_story(error), err=True)
+    click.echo(redact.text(_story(error)), err=True)
 
 
 def _story(error: DeployerError) -> str:

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from deployer import reading
+from deployer import apps, doctor, providers, reading
+from deployer.apps.sources import Fetch, Sources
 from deployer.environment.load import Loaded, load
-from deployer.errors import Code, Exit, FileError, LeaseError, NotFoundError, WorkspaceError
+from deployer.errors import FileError, Finding, LeaseError, NotFoundError, WorkspaceError
 from deployer.events import Bus, Subscriber
-from deployer.lifecycle import check, look, planner, unlock
+from deployer.lifecycle import access, check, logs, look, porcelain, unlock
 from deployer.lifecycle.create import Wish, create
 from deployer.lifecycle.engine import run_verb
 from deployer.lifecycle.operation import recorded
+from deployer.lifecycle.plan import Plan, plan_deploy
 from deployer.lifecycle.purge import purge
 from deployer.lifecycle.session import Call, Session, open_session
 from deployer.paths import Workspace, check_name
 from deployer.preflight import static
-from deployer.results import Summary, VerbResult
+from deployer.results import ReleaseView, Summary, VerbResult
 from state import backup as backups
 from state import lease, machine
 from state.machine import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from deployer.apps.manifest import App
     from deployer.lifecycle.check import Difference, Repair
+    from deployer.providers.manifest import Provider
     from state.records import EnvironmentRecord, OperationRecord, StepRecord
 
 
@@ -70,10 +75,20 @@ class Deployer:
 
     def deploy(self, name: str, call: Call | None = None) -> Summary:
         """Run the verbs that remain. Raises the error of the one that fails."""
+        return self.compose(name, "deploy", call)
+
+    def compose(self, name: str, command: str, call: Call | None = None, **options: Any) -> Summary:
+        """Run a porcelain command: `deploy`, `redeploy`, `upgrade`, `rollback`, `reset`, `restart`.
+
+        `options`: rollback takes `number`, reset `data`, restart `service`. Raises the error of
+        the verb that fails.
+        """
         check_name(name)
         started = time.monotonic()
-        with open_session(self.workspace, name, "deploy", call or Call(), self.bus) as session:
-            ran = planner.deploy(session)
+        with open_session(self.workspace, name, command, call or Call(), self.bus) as session:
+            if not session.record().exists:
+                raise reading.not_found(self.workspace, name)
+            ran = porcelain.COMPOSED[command](session, **options)
             return self._summary(session, ran, time.monotonic() - started)
 
     def run_verb(
@@ -191,6 +206,10 @@ class Deployer:
         """Operations of all generations with their steps, oldest first."""
         return reading.history(self.workspace, name, limit)
 
+    def releases(self, name: str) -> list[ReleaseView]:
+        """The releases of an environment, newest first."""
+        return reading.releases(self.workspace, name)
+
     def status(self, name: str) -> Status:
         """What is recorded beside what is really running. Takes no lease, changes nothing."""
         summary = self.show(name)
@@ -201,39 +220,109 @@ class Deployer:
         interrupted = record.state in machine.ACTING and not held
         return Status(summary, interrupted, holder, look.look(self.workspace, record))
 
-    def check(self, name: str) -> list[Difference]:
+    def check(self, name: str, call: Call | None = None) -> list[Difference]:
         """Each difference between what is recorded and what is there. Changes nothing."""
         record = self._existing(name)
+        loaded: Loaded | FileError
         try:
-            loaded = load(self.workspace, name)
-        except FileError:
-            loaded = None
+            loaded = self._load(name, call, Fetch.NEVER)
+        except FileError as problem:
+            loaded = problem
         return check.check(self.workspace, record, loaded)
 
-    def validate(self, name: str, call: Call | None = None) -> Loaded:
-        """Read the environment's files and prove what can be proved offline."""
-        check_name(name)
-        loaded = load(self.workspace, name, (call or Call()).overrides)
-        static.check(self.workspace, loaded)
-        return loaded
+    def plan(self, name: str, call: Call | None = None) -> Plan:
+        """What `deploy` would do, verb by verb. Takes no lease, changes nothing."""
+        self._existing(name)
+        return plan_deploy(self.workspace, name, call or Call())
 
-    def log_files(self, name: str, service: str | None = None) -> dict[str, Path]:
-        """The log file of each service, or of one. Raises `NotFoundError` for an unknown one."""
-        if not self.environment(name).exists:
+    def to_confirm(self, name: str, call: Call | None = None) -> Plan | None:
+        """The plan that somebody should agree to before `deploy`; None where none is needed.
+
+        One is needed where a running environment would be changed, unless its file says
+        `confirm = false`.
+        """
+        record = self.environment(name)
+        if record.state is not State.RUNNING:
+            return None
+        call = call or Call()
+        if not self._load(name, call, Fetch.MISSING).configuration.confirm:
+            return None
+        found = plan_deploy(self.workspace, name, call)
+        return found if found.changes else None
+
+    def validate(
+        self,
+        name: str,
+        call: Call | None = None,
+        *,
+        fail_on: Literal["error", "warning"] = "error",
+    ) -> tuple[Loaded, list[Finding]]:
+        """Read the environment's files and prove what can be proved without its hosts.
+
+        Returns the warnings too. With `fail_on="warning"` they are refused like errors.
+        """
+        check_name(name)
+        loaded = self._load(name, call, Fetch.ALWAYS)
+        return loaded, static.check(self.workspace, loaded, fail_on=fail_on)
+
+    def configuration(self, name: str, call: Call | None = None) -> Loaded:
+        """What the layers of an environment's configuration say, with where each value is from."""
+        check_name(name)
+        return self._load(name, call, Fetch.MISSING)
+
+    def _load(self, name: str, call: Call | None, fetch: Fetch) -> Loaded:
+        call = call or Call()
+        sources = Sources(self.workspace, fetch)
+        return load(self.workspace, name, call.overrides, sources, profile=call.profile)
+
+    def logs(
+        self,
+        name: str,
+        service: str | None = None,
+        *,
+        last: int = 100,
+        since: float | None = None,
+        follow: bool = False,
+    ) -> Iterator[logs.Line]:
+        """What the services wrote, or one of them: the last lines, none from before `since`.
+
+        `since` is Unix time. Raises `NotFoundError` for an unknown service.
+        """
+        record = self.environment(name)
+        if not record.exists:
             raise NotFoundError(
                 f"The environment {name!r} is destroyed, and its services' logs with it",
                 hint=f"What was done is in the history: deployer history {name}",
             )
-        folder = self.workspace.host_dir(name) / "logs"
-        found = {p.stem: p for p in sorted(folder.glob("*.log")) if p.stem != "supervisord"}
-        if service is None:
-            return found
-        if service not in found:
-            error = NotFoundError(
-                f"{name} has no logs of a service {service!r}",
-                hint=f"It has logs of: {', '.join(found) or 'none yet'}",
-                code=Code.SERVICE_NOT_FOUND,
-            )
-            error.exit_code = Exit.ENVIRONMENT
-            raise error
-        return {service: found[service]}
+        return logs.lines(self.workspace, record, service, last, since=since, follow=follow)
+
+    def apps(self) -> list[tuple[str, App | FileError]]:
+        """Every app that can be named without a folder, by name; or why it is none."""
+        found: list[tuple[str, App | FileError]] = []
+        for name in sorted(apps.available(self.workspace)):
+            try:
+                found.append((name, apps.find(self.workspace, name)))
+            except FileError as problem:
+                found.append((name, problem))
+        return found
+
+    def doctor(self) -> doctor.Diagnosis:
+        """What this machine has of what deployer works with. Changes nothing."""
+        return doctor.diagnose(self.workspace)
+
+    def providers(self) -> list[tuple[Provider, str | None]]:
+        """Every provider, and why it can't be used from here, None if it can."""
+        found = [providers.find(self.workspace, n) for n in providers.available(self.workspace)]
+        return [(provider, providers.unavailable(provider)) for provider in found]
+
+    # ---- on hosts
+
+    def shell(self, name: str, host: str | None = None) -> list[str]:
+        """The command line that opens a shell on a host, the only one or the one that is named."""
+        return access.shell(self.workspace, self._existing(name), host)
+
+    def execute(
+        self, name: str, command: list[str], *, host: str | None = None, group: str | None = None
+    ) -> dict[str, access.Result]:
+        """Run a command on hosts, side by side: all, one, or those of a group."""
+        return access.execute(self.workspace, self._existing(name), command, host, group)

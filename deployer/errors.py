@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Literal
+
+from deployer import redact
 
 
 class Exit(IntEnum):
@@ -70,6 +72,8 @@ class Code(StrEnum):
     ENVIRONMENT_EXISTS = "ENVIRONMENT_EXISTS"
     SERVICE_NOT_FOUND = "SERVICE_NOT_FOUND"
     OPERATION_NOT_FOUND = "OPERATION_NOT_FOUND"
+    HOST_NOT_FOUND = "HOST_NOT_FOUND"
+    RELEASE_NOT_FOUND = "RELEASE_NOT_FOUND"
     NOT_ALLOWED = "NOT_ALLOWED"
     LOCKED = "LOCKED"
     GATE_FAILED = "GATE_FAILED"
@@ -78,7 +82,15 @@ class Code(StrEnum):
     TOOL_FAILED = "TOOL_FAILED"
     TIMEOUT = "TIMEOUT"
     HOST_UNREACHABLE = "HOST_UNREACHABLE"
+    CONNECTION_REFUSED = "CONNECTION_REFUSED"
+    CONNECTION_TIMEOUT = "CONNECTION_TIMEOUT"
+    AUTHENTICATION_FAILED = "AUTHENTICATION_FAILED"
+    HOST_KEY_CHANGED = "HOST_KEY_CHANGED"
+    HOST_UNUSABLE = "HOST_UNUSABLE"
+    SECRET_MISSING = "SECRET_MISSING"  # noqa: S105
+    WRONG_HOSTS = "WRONG_HOSTS"
     HOST_FAILED = "HOST_FAILED"
+    COMMAND_FAILED = "COMMAND_FAILED"
     FOREIGN_ROOT = "FOREIGN_ROOT"
     OUTDATED_OPERATION = "OUTDATED_OPERATION"
     RELEASE_BROKEN = "RELEASE_BROKEN"
@@ -96,6 +108,8 @@ CODE_MEANING: dict[Code, str] = {
     Code.ENVIRONMENT_EXISTS: "`create` over an environment, or over a file that says otherwise",
     Code.SERVICE_NOT_FOUND: "the application has no service of that name",
     Code.OPERATION_NOT_FOUND: "the history has no operation of that id",
+    Code.RELEASE_NOT_FOUND: "the environment has no release of that number",
+    Code.HOST_NOT_FOUND: "the environment has no host of that name, or in that group",
     Code.NOT_ALLOWED: "the state machine doesn't allow the verb in this state",
     Code.LOCKED: "another operation holds the lease of the environment",
     Code.GATE_FAILED: "a gate refused before anything was touched; `details.findings` lists why",
@@ -104,7 +118,15 @@ CODE_MEANING: dict[Code, str] = {
     Code.TOOL_FAILED: "a program that the verb needs failed without naming a host",
     Code.TIMEOUT: "a step outlived its timeout and was ended",
     Code.HOST_UNREACHABLE: "a host doesn't answer",
+    Code.CONNECTION_REFUSED: "a host answers, but nothing listens on its SSH port",
+    Code.CONNECTION_TIMEOUT: "a host's SSH port doesn't answer in time",
+    Code.AUTHENTICATION_FAILED: "a host refuses the user or the key",
+    Code.HOST_KEY_CHANGED: "a host shows another key than the pinned one, or none is pinned",
+    Code.HOST_UNUSABLE: "a host lacks what is needed to work on it: Python, sudo, room on its disk",
+    Code.SECRET_MISSING: "a secret can't be had from where the reference says",
+    Code.WRONG_HOSTS: "the output `hosts` of a module is missing or not what is expected",
     Code.HOST_FAILED: "a task failed on a host",
+    Code.COMMAND_FAILED: "a program of the operator's or the application's failed: a hook",
     Code.FOREIGN_ROOT: "the root folder on a host belongs to another environment",
     Code.OUTDATED_OPERATION: "a newer operation has taken over; this one may not change anything",
     Code.RELEASE_BROKEN: "the release on a host is not what was released",
@@ -125,10 +147,15 @@ class Finding:
     file: str | None = None
     line: int | None = None
     value: str | None = None
+    column: int | None = None
+    level: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
-        return f"{place}{self.message}" + (f" ({self.fix})" if self.fix else "")
+        parts = (self.file, self.line, self.column)
+        place = "".join(f"{part}:" for part in parts if part)
+        place = f"{place} " if place else ""
+        level = "warning: " if self.level == "warning" else ""
+        return f"{place}{level}{self.message}" + (f" ({self.fix})" if self.fix else "")
 
 
 class DeployerError(Exception):
@@ -183,16 +210,19 @@ class DeployerError(Exception):
         return details
 
     def to_dict(self) -> dict[str, Any]:
-        """The `error` of the JSON envelope."""
-        return {
-            "code": self.code.value,
-            "message": self.message,
-            "details": self.details,
-            "step": self.step,
-            "host": self.host,
-            "hint": self.hint or None,
-            "resume": self.resume,
-        }
+        """The `error` of the JSON envelope, without secrets."""
+        found: dict[str, Any] = redact.data(
+            {
+                "code": self.code.value,
+                "message": self.message,
+                "details": self.details,
+                "step": self.step,
+                "host": self.host,
+                "hint": self.hint or None,
+                "resume": self.resume,
+            }
+        )
+        return found
 
 
 class UsageError(DeployerError):
@@ -271,9 +301,13 @@ def unusable(problem: BaseException) -> WorkspaceError | None:
 
 
 class StepError(DeployerError):
-    """A step of a verb failed; the engine gives it the verb's exit code."""
+    """A step of a verb failed; the engine gives it the verb's exit code.
+
+    Outside of a verb it is a look that failed, and hosts are what provision answers for.
+    """
 
     code = Code.TOOL_FAILED
+    exit_code = Exit.PROVISION
 
 
 class InterruptedOperation(DeployerError):
@@ -281,3 +315,27 @@ class InterruptedOperation(DeployerError):
 
     code = Code.INTERRUPTED
     exit_code = Exit.INTERRUPTED
+
+
+def hosts_error(failed: list[StepError], tried: int) -> StepError:
+    """One error for several hosts; with one host it is that host's own."""
+    if len(failed) == 1 and tried == 1:
+        return failed[0]
+    hints = list(dict.fromkeys(error.hint for error in failed if error.hint))
+    error = StepError(
+        f"{len(failed)} of {tried} hosts failed: "
+        + "; ".join(f"{error.host}: {error.message}" for error in failed),
+        code=failed[0].code,
+        hint=" ".join(hints),
+        host=", ".join(error.host or "" for error in failed),
+        output=[f"{error.host}: {line}" for error in failed for line in error.output],
+        transient=all(error.transient for error in failed),
+    )
+    error.more = {
+        "hosts": [error.host for error in failed],
+        "failures": [
+            {"host": e.host, "code": e.code.value, "message": e.message, "hint": e.hint or None}
+            for e in failed
+        ],
+    }
+    return error

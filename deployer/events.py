@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployer import redact
+
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -69,14 +71,19 @@ class StepStarted(Event):
 
 
 class StepProgress(Event):
-    """Something happened inside a step: a task started or ended, a warning, a wait."""
+    """Something happened inside a step: a task started or ended, a warning, a wait.
+
+    With the outcome `output`, the title is a line that a command of the application wrote.
+    """
 
     event: Literal["StepProgress"] = "StepProgress"
     verb: str
     step: str
     title: str
-    outcome: Literal["started", "ok", "changed", "failed", "warning", "waiting", "note"]
+    outcome: Literal["started", "ok", "changed", "failed", "warning", "waiting", "note", "output"]
     host: str | None = None
+    several: bool = False
+    """Whether other hosts are in the same step, so that a line must name this one."""
     seconds: float | None = None
 
 
@@ -169,7 +176,14 @@ class Bus:
         self._subscribers.remove(subscriber)
 
     def publish(self, event: Event) -> None:
-        """Hand an event out. A subscriber that fails never fails a deployment: it is dropped."""
+        """Hand an event out, without secrets.
+
+        A subscriber that fails never fails a deployment: it is dropped.
+        """
+        told = vars(event)
+        safe = redact.data(told)
+        if safe != told:
+            event = event.model_copy(update=safe)
         for subscriber in list(self._subscribers):
             try:
                 subscriber(event)

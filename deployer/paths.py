@@ -34,6 +34,8 @@ class Workspace:
 
     root: Path
     state_dir: Path
+    scratch: Path | None = None
+    """Where a rehearsal has copies of the records; hosts stay where they are."""
 
     @classmethod
     def find(cls, start: str | Path | None = None) -> Workspace:
@@ -81,7 +83,12 @@ class Workspace:
     @property
     def store(self) -> Path:
         """The database."""
-        return self.state_dir / "state.db"
+        return (self.scratch or self.state_dir) / "state.db"
+
+    @property
+    def secrets_key(self) -> Path:
+        """The key of the digests that tell a changed secret from the same one."""
+        return (self.scratch or self.state_dir) / "secrets.key"
 
     def environment_file(self, name: str) -> Path:
         """The user's file of an environment."""
@@ -89,7 +96,13 @@ class Workspace:
 
     def environment_dir(self, name: str) -> Path:
         """What is kept of an environment beside the database."""
-        return self.state_dir / "environments" / name
+        return (self.scratch or self.state_dir) / "environments" / name
+
+    def connections(self, uuid: str) -> Path:
+        """The sockets of the SSH connections that an operation keeps open, made if absent."""
+        # twelve characters in any case: see `private_dir`
+        own = uuid[:12] if self.scratch is None else f"plan{self.scratch.name[-8:]}"
+        return private_dir("ssh", own)
 
     def lock(self, name: str) -> Path:
         """The file that the lease locks."""
@@ -101,7 +114,15 @@ class Workspace:
 
     def host_dir(self, name: str) -> Path:
         """The root of a local environment."""
-        return self.environment_dir(name) / "host"
+        return self.state_dir / "environments" / name / "host"
+
+    def known_hosts(self, name: str) -> Path:
+        """The pinned keys of an environment's hosts."""
+        return self.environment_dir(name) / "known_hosts"
+
+    def terraform_dir(self, name: str) -> Path:
+        """Module copy, plan and state of an environment's infrastructure."""
+        return self.environment_dir(name) / "terraform"
 
     def log(self, name: str, operation_id: str) -> Path:
         """The event log of an operation, one JSON object a line."""
@@ -118,11 +139,12 @@ class Workspace:
 def private_dir(*parts: str) -> Path:
     """A 0700 folder with a short path, made if absent: sockets fail above 107 bytes.
 
-    Under the temp dir, since XDG_RUNTIME_DIR vanishes at logout and differs under cron.
-    Raises `WorkspaceError` if somebody else owns it.
+    The longest is OpenSSH's while it opens one: `ssh/`, 12 characters of an environment, 40 of a
+    connection, and 17 of its own. Under the temp dir, since XDG_RUNTIME_DIR vanishes at logout
+    and differs under cron. Raises `WorkspaceError` if somebody else owns it.
     """
     base = Path(tempfile.gettempdir())
-    if len(str(base)) > 40:
+    if len(f"{base}/deployer-{os.getuid()}/ssh/") + 12 + 1 + 40 + 17 > 107:
         base = Path("/tmp")  # noqa: S108 - checked below to be ours and closed to others
     folder = base / f"deployer-{os.getuid()}"
     for part in ("", *parts):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deployer.errors import NotFoundError
 from deployer.paths import check_name
-from deployer.results import Summary, VerbResult
+from deployer.results import ReleaseView, Summary, VerbResult
 from state import machine
 from state.store import Store
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from deployer.paths import Workspace
-    from state.records import EnvironmentRecord, OperationRecord, StepRecord
+    from state.records import EnvironmentRecord, OperationRecord, ReleaseRecord, StepRecord
 
 
 def not_found(workspace: Workspace, name: str) -> NotFoundError:
@@ -73,6 +73,42 @@ def history(
         return [(o, store.steps(o.id)) for o in store.operations(name, limit=limit)]
 
 
+def made_by(workspace: Workspace, operations: list[OperationRecord]) -> dict[str, ReleaseRecord]:
+    """The releases that operations made, by the id of the operation."""
+    wanted = {o.environment_id for o in operations}
+    with reading(workspace) as store:
+        found = [r for number in wanted for r in (store.releases(number) if store else ())]
+    return {release.operation_id: release for release in found if release.operation_id}
+
+
+def releases(workspace: Workspace, name: str) -> list[ReleaseView]:
+    """The releases of an environment's newest generation, newest first."""
+    record = environment(workspace, name)
+    with reading(workspace) as store:
+        assert store
+        found = store.releases(record.id)
+        current = record.inputs.get("release", {}).get("number")
+        healthy = max(found, key=lambda one: one.healthy_at or "", default=None)
+        views = []
+        for one in found:
+            made_by = store.operation(one.operation_id) if one.operation_id else None
+            views.append(
+                ReleaseView(
+                    number=one.number,
+                    version=f"{one.app} {one.app_version}",
+                    status=one.status,
+                    created_at=one.created_at,
+                    current=one.number == current,
+                    serving=one.number in record.serving,
+                    last_healthy=bool(one.healthy_at) and one is healthy,
+                    actor=made_by.actor if made_by else None,
+                    healthy_at=one.healthy_at,
+                    source=one.manifest.get("source"),
+                )
+            )
+        return views
+
+
 def summary(
     store: Store,
     workspace: Workspace,
@@ -90,9 +126,10 @@ def summary(
     number = record.inputs.get("release", {}).get("number")
     release = store.release(record.id, number) if number else None
     urls = []
+    source = release.manifest.get("source") if release and record.exists else None
     if release and record.exists and release.status != "cleared":
         urls = [url for host in release.manifest["hosts"].values() for url in host["urls"]]
-    return Summary(record, urls, ran, operation_id, correlation_id, seconds)
+    return Summary(record, urls, ran, operation_id, correlation_id, seconds, source)
 
 
 def verb_result(operation: OperationRecord) -> VerbResult:

@@ -1,6 +1,7 @@
 """Regenerates the parts of the documentation that the code knows better than a writer.
 
-`make docs` rewrites what stands between `<!-- generated: NAME -->` and `<!-- end -->`;
+`make docs` rewrites what stands between `<!-- generated: NAME -->` and `<!-- end -->`, and
+the JSON Schemas in docs/schemas/;
 with `--check` nothing is written, and a stale part ends it with exit code 1.
 """
 
@@ -12,6 +13,7 @@ import json
 import re
 import sys
 import tempfile
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,21 +24,27 @@ from commands.main import cli
 from commands.options import Globals
 from commands.output import envelope
 from commands.registry import COMMANDS
-from deployer import Deployer, __version__, events
+from deployer import Deployer, __version__, events, providers, schemas
 from deployer.apps import render
 from deployer.apps.manifest import App, AppManifest
+from deployer.apps.reference import Source
 from deployer.environment import interpolation
+from deployer.environment.hooks import ON_CONTROLLER, ON_HOSTS
 from deployer.environment.models import Configuration, EnvironmentFile, HealthPolicy
 from deployer.environment.settings import Setting
 from deployer.environment.toml import TomlFile
 from deployer.errors import CODE_MEANING, EXIT_MEANING, Code, Exit, Finding, GateError
+from deployer.lifecycle import hooks
+from deployer.paths import TEMPLATES, Workspace
+from deployer.preflight.values.rules import RULES
+from deployer.providers.manifest import Option, ProviderManifest
 from deployer.results import Summary, VerbResult
 from state import machine
 from state.machine import BASE, NOTHING, VERBS, Position, State
 from state.records import EnvironmentRecord, HostRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -219,12 +227,21 @@ def commands() -> str:
             parts.append(f"## {section}")
         command = cli.get_command(root, name)
         assert command is not None
-        own = copy.copy(command)
-        # said once, above
-        own.params = [p for p in command.params if p.name not in Globals.__dataclass_fields__]
-        context = click.Context(own, info_name=name, parent=root, terminal_width=80)
-        parts += [f"### deployer {name}", entry.summary, _block(own.get_help(context))]
+        parts += [f"### deployer {name}", entry.summary, *_helps(command, name, root)]
     return "\n\n".join(parts)
+
+
+def _helps(command: click.Command, name: str, parent: click.Context) -> list[str]:
+    """The help of a command, and of those inside it."""
+    own = copy.copy(command)
+    # said once, above
+    own.params = [p for p in command.params if p.name not in Globals.__dataclass_fields__]
+    context = click.Context(own, info_name=name, parent=parent, terminal_width=80)
+    inner = command.commands if isinstance(command, click.Group) else {}
+    texts = [_block(own.get_help(context))]
+    for key, one in inner.items():
+        texts += [f"#### {context.command_path} {key}", *_helps(one, key, context)]
+    return texts
 
 
 def _block(text: str, language: str = "text") -> str:
@@ -359,12 +376,7 @@ def _type(found: dict[str, Any], links: dict[str, str], schema: dict[str, Any]) 
     if kind == "object":
         inner = found.get("additionalProperties")
         return f"table: {_type(inner, links, schema)}" if isinstance(inner, dict) else "table"
-    words = {"string": "text", "integer": "whole number", "boolean": "true or false"}
-    text = words.get(str(kind), str(kind))
-    for key, word in (("exclusiveMinimum", "above"), ("minimum", "from"), ("maximum", "up to")):
-        if key in found:
-            text += f" {word} {found[key]:g}"
-    return text
+    return schemas.in_words(found)
 
 
 def environment_file() -> str:
@@ -380,12 +392,37 @@ def environment_file() -> str:
     )
 
 
+def hook_names() -> str:
+    """Every hook, and where it may be written."""
+    return _table(
+        ("Hook", "In the environment file", "In app.toml"),
+        (
+            (f"`{name}`", "runs here", "runs on every host" if name in ON_HOSTS else "–")
+            for name in ON_CONTROLLER
+        ),
+    )
+
+
+def hook_facts() -> str:
+    """What a hook reads on stdin."""
+    return _table(("Key", "Meaning"), ((f"`{key}`", about) for key, about in hooks.FACTS.items()))
+
+
+def hook_variables() -> str:
+    """What a hook finds in its environment."""
+    where = {"both": "everywhere", "here": "here", "hosts": "on hosts"}
+    return _table(
+        ("Variable", "Set", "Value"),
+        ((f"`{key}`", where[on], about) for key, (on, about) in hooks.VARIABLES.items()),
+    )
+
+
 def app_manifest() -> str:
     """The keys of an application's manifest."""
-    from deployer.apps.manifest import HealthCheck, RenderedFile, Service
+    from deployer.apps.manifest import Build, HealthCheck, RenderedFile, Service
 
     sections = {Service: "services", HealthCheck: "health", RenderedFile: "files"}
-    sections = {**sections, Setting: "settings"}
+    sections = {**sections, Build: "build", Setting: "settings"}
     links = {model.__name__: name for model, name in sections.items()}
     parts = [_fields(AppManifest, links)]
     for model, name in sections.items():
@@ -412,7 +449,9 @@ NAMES = {
 
 def names() -> str:
     """What may stand between double braces, and where."""
-    inside = _known_names(interpolation.context(base=ROOT, name="demo"))
+    given = {"settings": {"port": 1}}
+    own = interpolation.context(base=ROOT, name="demo")
+    inside = _known_names(interpolation.Values(given, own, lambda *_: None, lambda _: {}).names)
     everywhere = _known_names(_release_names())
     assert set(NAMES) == everywhere, set(NAMES) ^ everywhere
     return _table(
@@ -421,7 +460,7 @@ def names() -> str:
     )
 
 
-def _known_names(context: dict[str, interpolation.Names]) -> set[str]:
+def _known_names(context: Mapping[str, interpolation.Names]) -> set[str]:
     return {
         f"{prefix}.NAME" if prefix in ("env", "settings") else f"{prefix}.{name}"
         for prefix, found in context.items()
@@ -446,7 +485,7 @@ def _release_names() -> dict[str, interpolation.Names]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "app.toml"
         path.touch()
-        app = App(path.parent, manifest, TomlFile(path, "app.toml"))
+        app = App(path.parent, manifest, TomlFile(path, "app.toml"), ".", Source("folder", "."))
         interpolation.context = catching  # type: ignore[assignment]
         try:
             render.render(app, configuration, target, ROOT, 1, datetime.now(UTC))
@@ -470,6 +509,86 @@ def library() -> str:
     return _table(("Method", "What it does"), rows)
 
 
+def provider_manifest() -> str:
+    """The keys of provider.toml."""
+    return "\n\n".join(
+        (
+            _fields(ProviderManifest, {"Option": "options"}),
+            "#### options",
+            _first_paragraph(Option),
+            _fields(Option, {}),
+        )
+    )
+
+
+def provider_options() -> str:
+    """Each packaged provider with its options."""
+    parts = []
+    for folder in sorted((TEMPLATES / "providers").glob("*/provider.toml")):
+        manifest = providers.read(Workspace(ROOT, ROOT / ".deployer"), folder.parent).manifest
+        parts.append(f"### {manifest.name}\n\n{manifest.description}")
+        parts.append(f"Offers {_code(manifest.capabilities)}.")
+        if manifest.options:
+            rows = (
+                (f"`{name}`", o.type, _option_default(o), o.description)
+                for name, o in manifest.options.items()
+            )
+            parts.append(_table(("Option", "Type", "Default", "Meaning"), rows))
+    return "\n\n".join(parts)
+
+
+def _option_default(option: Option) -> str:
+    if option.default is None:
+        return "–" if option.optional else "required"
+    return f"`{json.dumps(option.default)}`"
+
+
+def value_rules() -> str:
+    """Every rule of the value gate."""
+    return _table(
+        ("Rule", "Level", "Finds", "For example"),
+        (
+            (f"`{name}`", rule.level, rule.finds, f"`{rule.example}`" if rule.example else "–")
+            for name, rule in RULES.items()
+        ),
+    )
+
+
+def _judged() -> dict[str, Any]:
+    found = json.loads((ROOT / "e2e/corpus/judged.json").read_text(encoding="utf-8"))
+    return dict(found)
+
+
+def corpus_counts() -> str:
+    """What the rules found in real files, counted."""
+    rows: list[Sequence[object]] = []
+    totals = [0] * 5
+    for name, part in _judged().items():
+        judged = Counter(one["judged"] for one in part["findings"])
+        kinds = [judged[kind] for kind in ("right", "on purpose", "wrong")]
+        counts = [part["files"], len(part["findings"]), *kinds]
+        totals = [total + count for total, count in zip(totals, counts, strict=True)]
+        rows.append((f"{name} {part['version']}", *counts))
+    rows.append(("all", *totals))
+    return _table(("Source", "Files", "Findings", "Right", "On purpose", "Wrong"), rows)
+
+
+def corpus_findings() -> str:
+    """Every finding in real files, with its judgement."""
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for name, part in _judged().items():
+        for one in part["findings"]:
+            key = (name, one["file"], one["rule"], one["judged"])
+            lines.setdefault(key, []).append(str(one["line"]))
+    return _table(
+        ("Source", "File", "Rule", "Judged", "Lines"),
+        (
+            (name, f"`{file}`", f"`{rule}`", judged, ", ".join(found))
+            for (name, file, rule, judged), found in lines.items()
+        ),
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "states": states,
     "verbs": verbs,
@@ -481,9 +600,17 @@ PARTS: dict[str, Callable[[], str]] = {
     "envelope-error": envelope_error,
     "events": event_table,
     "environment-file": environment_file,
+    "hook-names": hook_names,
+    "hook-facts": hook_facts,
+    "hook-variables": hook_variables,
     "app-manifest": app_manifest,
+    "provider-manifest": provider_manifest,
+    "providers": provider_options,
     "names": names,
     "library": library,
+    "value-rules": value_rules,
+    "corpus-counts": corpus_counts,
+    "corpus-findings": corpus_findings,
 }
 
 
@@ -497,6 +624,14 @@ def main(check: bool) -> int:
             stale.append(str(page.relative_to(ROOT)))
             if not check:
                 page.write_text(new, encoding="utf-8")
+    for kind in schemas.KINDS:
+        path = ROOT / "docs" / "schemas" / f"{kind}.json"
+        text = json.dumps(schemas.schema(kind), indent=2) + "\n"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(str(path.relative_to(ROOT)))
+            if not check:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, encoding="utf-8")
     for name in stale:
         print(f"{name} is stale; run: make docs" if check else f"{name} is rewritten")
     return 1 if check and stale else 0

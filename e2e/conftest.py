@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.hosts import fleet
 from e2e.support import Environment, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures, which may need the hosts too
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark, lacking in (("lxd", fleet.lxd_available), ("docker", fleet.docker_available)):
+        if item.get_closest_marker(mark) and (reason := lacking()):
+            pytest.skip(reason)
 
 
 @pytest.fixture

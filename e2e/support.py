@@ -88,6 +88,17 @@ class Outcome:
         return [verb["verb"] for verb in self.data["verbs"]]
 
 
+def on_terminal(*command: str, answers: str = "", timeout: float = COMMAND_TIMEOUT) -> Outcome:
+    """Run a command on a terminal, where `answers` are typed; all that it says is in `stdout`."""
+    import pexpect
+
+    child = pexpect.spawn(command[0], list(command[1:]), encoding="utf-8", timeout=timeout)
+    child.send(answers)
+    said = child.read()
+    child.close()
+    return Outcome(child.exitstatus if child.exitstatus is not None else -1, said, "")
+
+
 class Site:
     """A workspace, and the `deployer` that works in it."""
 
@@ -100,7 +111,7 @@ class Site:
     def run(self, *arguments: str, code: int | None = 0) -> Outcome:
         """Run a command with `--output json`; it must exit with `code`."""
         done = subprocess.run(
-            [str(self.program), "-C", str(self.root), *arguments, "--output", "json"],
+            [str(self.program), "-C", str(self.root), "--output", "json", *arguments],
             cwd=self.cwd,
             capture_output=True,
             text=True,
@@ -116,7 +127,8 @@ class Site:
 
     def environment(self, name: str = "demo", *, app: Path | None = None) -> Environment:
         """Create an environment of the demo application, or of one of this workspace."""
-        options = ["--set", f"port={free_port()}"]
+        # a user's own systemd, where one runs, would be taken before it
+        options = ["--runtime", "supervisor", "--set", f"port={free_port()}"]
         if app is not None:
             options += ["--app", str(app)]
         self.run("create", name, *options)

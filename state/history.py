@@ -204,6 +204,16 @@ class History(Database):
         )
         return [StepRecord.from_row(row) for row in rows]
 
+    def last_seconds(self, environment_id: int, verb: str) -> float | None:
+        """How long a verb took when it last changed something; None if it never did."""
+        rows = self._rows(
+            "SELECT seconds FROM operations WHERE environment_id = ? AND verb = ? AND changed"
+            " AND outcome = 'succeeded' ORDER BY rowid DESC LIMIT 1",
+            environment_id,
+            verb,
+        )
+        return float(rows[0]["seconds"]) if rows else None
+
     def open_operations(self, environment_id: int) -> list[OperationRecord]:
         """Operations without an end, newest first: running, or left by a process that died."""
         rows = self._rows(

@@ -185,7 +185,17 @@ def _first(db: Database) -> None:
     )
 
 
-MIGRATIONS: Sequence[Migration] = (_first,)
+def _second(db: Database) -> None:
+    """Hosts that are reached over the network: which machine it is, and how to get in.
+
+    Releases: when one was last healthy.
+    """
+    db.execute("ALTER TABLE hosts ADD COLUMN instance TEXT")
+    db.execute("ALTER TABLE hosts ADD COLUMN access TEXT")
+    db.execute("ALTER TABLE releases ADD COLUMN healthy_at TEXT")
+
+
+MIGRATIONS: Sequence[Migration] = (_first, _second)
 
 
 def version(connection: sqlite3.Connection) -> int:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sqlite3 import Row
 
 _JSON = (
+    "access",
     "arguments",
     "config",
     "intents",
@@ -41,7 +42,11 @@ class Record:
 
 @dataclass(frozen=True)
 class HostRecord(Record):
-    """One machine of an environment. `serving` names the releases that may be up there."""
+    """One machine of an environment. `serving` names the releases that may be up there.
+
+    `instance` is the provider's own id of the machine, where it has one; `access` says how to
+    get in: key, jump, sudo_password (a reference), python. Empty for this machine itself.
+    """
 
     name: str
     connection: str
@@ -52,6 +57,8 @@ class HostRecord(Record):
     groups: list[str] = field(default_factory=list)
     serving: list[int] = field(default_factory=list)
     outcome: str | None = None
+    instance: str | None = None
+    access: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,11 @@ class UndoRecord(Record):
 
 @dataclass(frozen=True)
 class ReleaseRecord(Record):
-    """One release of an environment. `status`: `releasing`, `released`, `failed` or `cleared`."""
+    """One release of an environment.
+
+    `status`: `releasing`, `released`, `failed`, `pruned` or `cleared`; `healthy_at`: when `run`
+    last found every service of it healthy.
+    """
 
     environment_id: int
     number: int
@@ -172,6 +183,7 @@ class ReleaseRecord(Record):
     app: str | None = None
     app_version: str | None = None
     manifest: dict[str, Any] = field(default_factory=dict)
+    healthy_at: str | None = None
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,15 @@ class Store(History):
             self._log_move(record, operation_id, f"begin_{verb}", origin, acting)
         return self._again(record)
 
+    def set_hosts(
+        self, record: EnvironmentRecord, hosts: Iterable[HostRecord], *, token: int
+    ) -> EnvironmentRecord:
+        """Replace the recorded hosts, while a verb acts that has just learnt what they are."""
+        with self.transaction():
+            self._check_token(record.name, token)
+            self._write_hosts(record.id, hosts)
+        return self._again(record)
+
     def finish(
         self,
         record: EnvironmentRecord,
@@ -194,6 +203,8 @@ class Store(History):
         serving: Mapping[str, Iterable[int]] | None = None,
         host_outcomes: Mapping[str, str] | None = None,
         release: tuple[int, str] | None = None,
+        keep: Iterable[int] | None = None,
+        healthy: int | None = None,
         forget_releases: bool = False,
         forget_world: bool = False,
     ) -> EnvironmentRecord:
@@ -201,6 +212,7 @@ class Store(History):
 
         `trigger` is `succeed_…` or `fail_…`; `inputs` are recorded as those of the verb's last
         success; `serving` maps hosts to what may be up there; `release` is (number, status);
+        all releases but those to `keep` are marked as pruned; `healthy` is one whose services are;
         `forget_releases` marks all as cleared; `forget_world` drops hosts and reserved ports.
         """
         with self.transaction():
@@ -223,6 +235,18 @@ class Store(History):
                 self._connection.execute(
                     "UPDATE releases SET status = ? WHERE environment_id = ? AND number = ?",
                     (release[1], record.id, release[0]),
+                )
+            if keep is not None:
+                marks = ", ".join(str(int(number)) for number in keep)
+                self._connection.execute(
+                    "UPDATE releases SET status = 'pruned' WHERE environment_id = ?"  # noqa: S608
+                    f" AND status <> 'cleared' AND number NOT IN ({marks})",
+                    (record.id,),
+                )
+            if healthy is not None:
+                self._connection.execute(
+                    "UPDATE releases SET healthy_at = ? WHERE environment_id = ? AND number = ?",
+                    (utc_now(), record.id, healthy),
                 )
             if forget_releases:
                 self._connection.execute(
@@ -381,6 +405,8 @@ class Store(History):
                     "root": host.root,
                     "serving": json.dumps(known[host.name].serving if host.name in known else []),
                     "outcome": host.outcome,
+                    "instance": host.instance,
+                    "access": json.dumps(host.access) if host.access else None,
                 },
             )
 

@@ -80,12 +80,20 @@ def section(text: str, heading: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_documented_with_its_options(name: str) -> None:
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None
+def every_command() -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        inner = command.commands if isinstance(command, click.Group) else {}
+        found |= {f"### deployer {name}": command}
+        found |= {f"#### deployer {name} {key}": one for key, one in inner.items()}
+    return found
 
-    about = section(text_of("commands.md"), f"### deployer {name}").partition("Options:")[2]
+
+@pytest.mark.parametrize(("heading", "command"), every_command().items())
+def test_every_command_is_documented_with_its_options(heading: str, command: click.Command) -> None:
+    about = section(text_of("commands.md"), heading).partition("Options:")[2]
 
     for parameter in command.params:
         if isinstance(parameter, click.Option) and (

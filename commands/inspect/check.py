@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from commands import operate, options, output
@@ -11,14 +13,15 @@ from deployer.errors import Exit
 @click.command("check")
 @options.name_argument
 @options.global_options
-def command(name: str) -> int:
+@options.overriding
+def command(name: str, **how: Any) -> int:
     """Tell each difference between what is recorded of ENV and what is there.
 
     Looks at hosts, release, services and their health, and at what was changed in the files
     since. Changes nothing. Exits 8 if anything differs.
     """
     with operate.deployer() as found:
-        differences = found.check(name)
+        differences = found.check(name, options.call("check", name, **how))
     data = {"name": name, "differences": [d.to_dict() for d in differences]}
     if not differences:
         output.result(data, f"{name} is as recorded")

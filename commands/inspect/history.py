@@ -12,11 +12,12 @@ from commands import operate, options, output
 from deployer import reading
 from deployer.errors import Code, NotFoundError
 from deployer.paths import Workspace
+from deployer.results import commit_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from state.records import OperationRecord, StepRecord
+    from state.records import OperationRecord, ReleaseRecord, StepRecord
 
 
 @click.command("history")
@@ -35,7 +36,8 @@ def command(name: str, limit: int | None, operation: str | None) -> None:
     workspace = Workspace.find(options.current().directory)
     found = reading.history(workspace, name, limit or -1)
     if operation is None:
-        output.result({"name": name, "operations": _nested(found)}, _text(found))
+        made = reading.made_by(workspace, [o for o, _ in found])
+        output.result({"name": name, "operations": _nested(found, made)}, _text(found))
         return
     one = [(o, steps) for o, steps in found if operation in (o.id, o.parent_id)]
     if not one:
@@ -44,18 +46,23 @@ def command(name: str, limit: int | None, operation: str | None) -> None:
             hint=f"Its operations: {operate.command('history', name, '--output', 'json')}",
             code=Code.OPERATION_NOT_FOUND,
         )
+    made = reading.made_by(workspace, [o for o, _ in one])
     log = workspace.log(name, one[0][0].parent_id or operation)
     events = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     data = {
         "name": name,
-        "operations": _nested(one),
+        "operations": _nested(one, made),
         "log": str(log) if events else None,
         "events": [json.loads(line) for line in events],
     }
-    output.result(data, _details(one, log if events else None))
+    output.result(data, _details(one, made, log if events else None))
 
 
-def _details(found: list[tuple[OperationRecord, list[StepRecord]]], log: Path | None) -> str:
+def _details(
+    found: list[tuple[OperationRecord, list[StepRecord]]],
+    made: dict[str, ReleaseRecord],
+    log: Path | None,
+) -> str:
     first = found[0][0]
     rows = [
         ["operation", first.id],
@@ -64,16 +71,36 @@ def _details(found: list[tuple[OperationRecord, list[StepRecord]]], log: Path | 
         ["host", f"{first.host} (pid {first.pid})"],
         ["correlation", first.correlation_id or "-"],
         ["token", str(first.token)],
+        *(["release", _release(made[o.id])] for o, _ in found if o.id in made),
         ["log", str(log) if log else "-"],
     ]
     return f"{output.table(rows)}\n\n{_text(found)}"
 
 
-def _nested(found: list[tuple[OperationRecord, list[StepRecord]]]) -> list[dict[str, Any]]:
+def _release(release: ReleaseRecord) -> str:
+    source = release.manifest.get("source")
+    commit = commit_text(source)
+    return (
+        f"{release.number}: {release.app} {release.app_version}"
+        + (f" from {source['reference']}" if source else "")
+        + (f" at {commit}" if commit else "")
+    )
+
+
+def _nested(
+    found: list[tuple[OperationRecord, list[StepRecord]]], made: dict[str, ReleaseRecord]
+) -> list[dict[str, Any]]:
     by_id: dict[str, dict[str, Any]] = {}
     roots: list[dict[str, Any]] = []
     for operation, steps in found:
         entry = {**asdict(operation), "steps": [asdict(step) for step in steps], "verbs": []}
+        if release := made.get(operation.id):
+            entry["release"] = {
+                "number": release.number,
+                "app": release.app,
+                "app_version": release.app_version,
+                "source": release.manifest.get("source"),
+            }
         by_id[operation.id] = entry
         parent = by_id.get(operation.parent_id or "")
         (parent["verbs"] if parent else roots).append(entry)

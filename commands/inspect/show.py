@@ -7,6 +7,7 @@ import click
 from commands import options, output
 from deployer import reading
 from deployer.paths import Workspace
+from deployer.results import commit_text
 
 
 @click.command("show")
@@ -18,12 +19,14 @@ def command(name: str) -> None:
     found = reading.show(workspace, name)
     record, config = found.record, found.record.config
     release = record.inputs.get("release", {}).get("number") if record.exists else None
+    commit = commit_text(found.source)
     rows = [
         ("state", record.state.value),
         ("release", str(release or "-")),
         ("serving", ", ".join(map(str, record.serving)) or "-"),
         ("urls", " ".join(found.urls) or "-"),
         ("app", str(config.get("app", "-"))),
+        *([("commit", commit)] if commit else []),
         ("provider", str(config.get("provider", "-"))),
         ("runtime", str(config.get("runtime", "-"))),
         *((f"settings.{key}", str(value)) for key, value in config.get("settings", {}).items()),

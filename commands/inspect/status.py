@@ -29,6 +29,7 @@ def _data(status: Status) -> dict[str, Any]:
         "locked_by": status.holder,
         "healthy": status.look.healthy,
         "drift": status.look.reasons,
+        "unreachable": {host: error.to_dict() for host, error in status.look.silent.items()},
         "seen": status.look.hosts,
     }
 
@@ -59,6 +60,12 @@ def _text(status: Status) -> str:
             )
     if len(rows) > 1:
         lines += ["", output.table(rows)]
+    for host, error in status.look.silent.items():
+        lines += [
+            "",
+            f"{host} is unreachable: {error.message}",
+            *([error.hint] if error.hint else []),
+        ]
     if status.look.reasons and summary.record.rank > status.look.supported:
         lines += ["", "Not as recorded:", *(f"  {reason}" for reason in status.look.reasons)]
         lines.append(f"To heal it: {operate.command('deploy', summary.name)}")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from commands import operate, options, output
-
-if TYPE_CHECKING:
-    from deployer.paths import Workspace
+from commands import ask, interview, operate, options, output
 
 
 @click.command("create")
 @options.changing
 @options.overriding
-@click.option("--app", metavar="APP", help="A folder with an app.toml, or an app's name.")
+@click.option(
+    "--app", metavar="APP", help="An app's name, folder or .tar.gz, or URL#REF of a git repository."
+)
 @click.option("--provider", metavar="NAME", help="Where it runs [default: local].")
 @click.option("--runtime", metavar="NAME", help="How services run.")
 @click.option(
@@ -32,6 +29,7 @@ def command(
     yes: bool,
     lock_wait: float,
     overrides: tuple[str, ...],
+    profile: str | None,
     app: str | None,
     provider: str | None,
     runtime: str | None,
@@ -39,22 +37,21 @@ def command(
 ) -> None:
     """Write environments/ENV.toml where it is absent, and record the environment.
 
-    Without options it is the demo application on this machine. Over a file that exists, an
-    option that says otherwise is refused.
+    Without options it is the demo application on this machine. On a terminal it asks for what
+    was not said, unless --yes is given; a secret is never asked for, only where it is. Over a
+    file that exists, an option that says otherwise is refused.
     """
+    from deployer.apps.reference import from_here
     from deployer.lifecycle.create import Wish
 
     with operate.deployer() as found:
-        wish = Wish(_app(app, found.workspace), provider, runtime, source)
-        call = options.call("create", name, lock_wait=lock_wait, overrides=overrides)
+        wish = Wish(from_here(app, found.workspace.root) if app else app, provider, runtime, source)
+        is_new = source is None and not found.workspace.environment_file(name).exists()
+        if is_new and not yes and ask.on_terminal():
+            wish, overrides = interview.ask(found, wish, overrides)
+        call = options.call(
+            "create", name, lock_wait=lock_wait, overrides=overrides, profile=profile
+        )
         summary = found.create(name, wish, call)
         file = found.workspace.shown(found.workspace.environment_file(name))
     output.summary(summary, f"{name} is created: {file}")
-
-
-def _app(app: str | None, workspace: Workspace) -> str | None:
-    """A folder named from here, as the environment file names it: from the workspace."""
-    if app is None or ("/" not in app and app not in (".", "..")):
-        return app
-    folder = Path(app).expanduser().resolve()
-    return "./" + os.path.relpath(folder, workspace.root)

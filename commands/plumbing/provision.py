@@ -11,6 +11,12 @@ from commands import operate, options
 
 @click.command("provision")
 @options.raising
-def command(name: str, yes: bool, **how: Any) -> None:
-    """Make the hosts of ENV, or see that they are there."""
-    operate.verb("provision", name, options.call("provision", name, **how))
+@click.option(
+    "--abandon",
+    multiple=True,
+    metavar="HOST",
+    help="A host taken out of the list that won't answer again: what is left there stays.",
+)
+def command(name: str, yes: bool, abandon: tuple[str, ...], **how: Any) -> None:
+    """Make the hosts of ENV, or see that they are there and can be used."""
+    operate.verb("provision", name, options.call("provision", name, **how), abandon=list(abandon))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from commands import operate, options
 
 
 @click.command("stop")
-@options.changing
-def command(name: str, yes: bool, lock_wait: float) -> None:
+@options.acting
+def command(name: str, yes: bool, **how: Any) -> None:
     """Stop the services of ENV. Works whatever its file says by now."""
-    operate.verb("stop", name, options.call("stop", name, lock_wait=lock_wait))
+    operate.verb("stop", name, options.call("stop", name, **how))

@@ -12,11 +12,12 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deployer.apps.manifest import within
 from deployer.environment.toml import file_error
 from deployer.errors import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 IGNORE_FILE = ".deployerignore"
@@ -41,6 +42,15 @@ class Bundle:
     entries: tuple[Entry, ...]
     digest: str
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(
+            (self.folder / entry.path).stat().st_size
+            for entry in self.entries
+            if entry.link is None
+        )
+
     def files(self) -> dict[str, list[object]]:
         """{path: [mode, sha256] or ["link", target]}, as hosts verify it."""
         return {
@@ -49,13 +59,14 @@ class Bundle:
         }
 
 
-def scan(folder: Path, shown: str) -> Bundle:
+def scan(folder: Path, shown: str, shared: Sequence[str] = ()) -> Bundle:
     """Read a folder, honouring `.deployerignore` (gitignore's syntax).
 
-    Raises `FileError` naming every link to outside and everything that is no file.
+    Raises `FileError` naming every link to outside, everything that is no file, and every path
+    of `shared` that something is in the way of.
     """
     entries, findings = [], []
-    for path in sorted(_walk(folder, _ignored(folder))):
+    for path in sorted(_walk(folder, ignored(folder))):
         full = folder / path
         found = full.lstat()
         if stat.S_ISLNK(found.st_mode):
@@ -90,10 +101,24 @@ def scan(folder: Path, shown: str) -> Bundle:
                     file=f"{shown}/{path}",
                 )
             )
+    findings += _in_the_way(entries, shown, shared)
     if findings:
         raise file_error(findings)
     lines = [[e.path, e.mode, e.digest, e.link] for e in entries]
     return Bundle(folder, tuple(entries), hashlib.sha256(json.dumps(lines).encode()).hexdigest())
+
+
+def _in_the_way(entries: list[Entry], shown: str, shared: Sequence[str]) -> Iterator[Finding]:
+    for path in shared:
+        found = [e.path for e in entries if within(e.path, path) or within(path, e.path)]
+        if found:
+            count = f"{len(found)} files, such as {found[0]}" if len(found) > 1 else found[0]
+            yield Finding(
+                "shared",
+                f"shared {path!r} would hide what the application has there: {count}",
+                fix=f"name it in {IGNORE_FILE}, or take it out of shared",
+                file=f"{shown}/{found[0]}",
+            )
 
 
 def write(bundle: Bundle, target: Path) -> None:
@@ -156,7 +181,11 @@ def _walk(folder: Path, ignored: Callable[[str, bool], bool]) -> Iterator[str]:
                 yield prefix + name
 
 
-def _ignored(folder: Path) -> Callable[[str, bool], bool]:
+def ignored(folder: Path) -> Callable[[str, bool], bool]:
+    """What tells of a path below `folder`, and whether it is a folder, if it is left out.
+
+    Raises `FileError` where the `.deployerignore` can't be read.
+    """
     path = folder / IGNORE_FILE
     rules = None
     if path.is_file():
@@ -169,12 +198,12 @@ def _ignored(folder: Path) -> Callable[[str, bool], bool]:
                 [Finding("ignore", f"can't be read: {problem}", file=str(path))]
             ) from None
 
-    def ignored(name: str, is_folder: bool) -> bool:
+    def judge(name: str, is_folder: bool) -> bool:
         if posixpath.basename(name) in ALWAYS_IGNORED or name.endswith(".pyc"):
             return True
         return rules is not None and rules.match_file(f"{name}/" if is_folder else name)
 
-    return ignored
+    return judge
 
 
 def _leaves(path: str, target: str) -> bool:

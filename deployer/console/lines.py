@@ -24,6 +24,7 @@ _MARKS = {
     "warning": ("!", "!"),
     "waiting": ("…", "..."),
     "note": ("·", "-"),
+    "output": ("|", "|"),
 }
 
 
@@ -45,7 +46,9 @@ def lines_of(event: events.Event, *, verbose: bool) -> Iterator[Line]:
         case events.StepProgress(outcome="started"):
             return
         case events.StepProgress():
-            yield Line(event.title, event.outcome, event.seconds)
+            several = event.host and event.several and not event.title.startswith(f"{event.host} ")
+            place = f"{event.host}: " if several else ""
+            yield Line(place + event.title, event.outcome, event.seconds)
         case events.StepFinished(substeps=0):
             yield Line(event.title, "ok", event.seconds)
         case events.StepFailed(substeps=0):

@@ -35,6 +35,7 @@ _STYLES = {
     "warning": "yellow",
     "waiting": "dim",
     "note": "dim",
+    "output": "dim",
 }
 
 
@@ -69,7 +70,7 @@ class RichConsole(Worker):
         if not line.mark:
             text.stylize("bold")
             return text
-        if line.mark in ("failed", "warning", "waiting", "note"):
+        if line.mark in ("failed", "warning", "waiting", "note", "output"):
             text.stylize(_STYLES[line.mark])
         else:
             text.stylize(_STYLES[line.mark], 2, 3)

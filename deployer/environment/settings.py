@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SettingType = Literal["string", "integer", "number", "boolean", "port"]
+from deployer.environment import secrets
+
+SettingType = Literal["string", "integer", "number", "boolean", "port", "secret"]
 Value = str | int | float | bool
 
 
@@ -25,15 +27,30 @@ class Setting(BaseModel):
     default: Value | None = Field(None, description="Its value where the user gives none.")
     description: str = Field("", description="What it is for.")
     choices: list[Value] | None = Field(None, description="The only values it takes.")
+    optional: bool = Field(False, description="Whether a secret may be left out.")
 
     @model_validator(mode="after")
     def _default_fits(self) -> Setting:
-        if self.default is not None:
-            self.check(self.default)
+        if self.optional and self.type != "secret":
+            raise ValueError("optional is for secrets; give it a default")
+        self._check_default()
         return self
 
-    def check(self, value: object) -> Value:
-        """`value` as this setting's type; raises `ValueError` saying what would fit."""
+    def _check_default(self) -> None:
+        if self.type == "secret" and (self.default is not None or self.choices is not None):
+            raise ValueError(
+                "a secret has no default and no choices; optional = true lets it be left out"
+            )
+        if self.default is not None:
+            self.check(self.default)
+
+    def check(self, value: object) -> Any:
+        """`value` as this setting's type, a reference for a secret.
+
+        Raises `ValueError` saying what would fit.
+        """
+        if self.type == "secret":
+            return secrets.reference(value)
         found = self._typed(value)
         if self.choices is not None and found not in self.choices:
             raise ValueError(f"must be one of {', '.join(map(str, self.choices))}")

@@ -6,17 +6,20 @@ import difflib
 import re
 import stat
 import tomllib
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deployer.errors import FileError, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pydantic import ValidationError
 
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 100
+"""Tables and lists in each other, more than any file has and fewer than Python can follow."""
 _HEADER = re.compile(r"^\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(
     r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
@@ -31,6 +34,8 @@ _WRONG_TYPE = {
     "model_type": "must be a table",
     "string_type": "must be text",
 }
+_ENDLESS_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){100}""")
+_MAX_HEADER = 1_000  # a line of a long list may begin like one
 _MANY = 20  # more names than that help nobody
 _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
@@ -43,8 +48,12 @@ class TomlFile:
         self.path = path
         self.shown = shown
         self.text = _read(path, shown)
+        if _ENDLESS_KEY.search(self.text):
+            # tomllib takes minutes for such a key
+            raise file_error([Finding("toml", "nested too deeply to be read", file=shown)])
         try:
             self.data = tomllib.loads(self.text)
+            _refuse_deep(self.data)
         except tomllib.TOMLDecodeError as problem:
             found = re.search(
                 r"^(.*?) \(at (?:line (\d+), column \d+|end of document)\)$", str(problem)
@@ -58,11 +67,16 @@ class TomlFile:
             raise file_error(
                 [Finding("toml", "nested too deeply to be read", file=shown)]
             ) from None
+        if "\\u0000" in self.text or "\\U00000000" in self.text:
+            message = "has a NUL in it, which no program can be given"
+            found_nul = [self.finding("value", keys, message) for keys in _with_nul(self.data)]
+            if found_nul:
+                raise file_error(found_nul)
 
     def line(self, keys: Sequence[str | int]) -> int | None:
         """The line, from 1, on which the key at the path `keys` stands; the nearest parent's
         where it has none of its own, None if nothing of it is found."""
-        lines = self._lines()
+        lines = self._lines
         wanted = tuple(keys)
         while wanted:
             if wanted in lines:
@@ -70,6 +84,7 @@ class TomlFile:
             wanted = wanted[:-1]
         return None
 
+    @cached_property
     def _lines(self) -> dict[tuple[str | int, ...], int]:
         found: dict[tuple[str | int, ...], int] = {}
         counts: dict[tuple[str | int, ...], int] = {}
@@ -80,7 +95,7 @@ class TomlFile:
                 if line.count(inside) % 2:
                     inside = None
                 continue
-            header = _HEADER.match(line)
+            header = _HEADER.match(line) if len(line) < _MAX_HEADER else None
             key = _KEY.match(line)
             if header and not key:
                 parts = tuple(_bare(p) for p in _PART.findall(header[2]))
@@ -126,6 +141,7 @@ class TomlFile:
         value: Any = None,
     ) -> Finding:
         """A complaint about the key at the path `keys`."""
+        keys = self._written(keys)
         return Finding(
             rule,
             f"{dotted(keys)}: {message}" if keys else message,
@@ -135,12 +151,26 @@ class TomlFile:
             value=None if value is None else str(value)[:200],
         )
 
+    def _written(self, keys: Sequence[str | int]) -> list[str | int]:
+        """`keys` without the number of what the file has as one and the model as a list of one."""
+        found: Any = self.data
+        written: list[str | int] = []
+        for key in keys:
+            if isinstance(key, int) and isinstance(found, dict):
+                continue
+            written.append(key)
+            try:
+                found = found[key]
+            except (TypeError, LookupError):
+                found = None
+        return written
+
     def findings(self, problem: ValidationError, known: type[Any]) -> list[Finding]:
         """What pydantic has to complain about this file, whose model is `known`."""
         return [self._finding(error, known) for error in problem.errors(include_url=False)]
 
     def _finding(self, error: Any, known: type[Any]) -> Finding:
-        keys = tuple(part for part in error["loc"] if not _is_branch(part))
+        keys = tuple(part for part in error["loc"] if not is_branch(part))
         if error["type"] == "extra_forbidden":
             names = _field_names(known, keys[:-1])
             return self.finding(
@@ -154,12 +184,34 @@ class TomlFile:
         return self.finding("value", keys, message[0].lower() + message[1:], value=error["input"])
 
 
+def _refuse_deep(data: dict[str, Any]) -> None:
+    """Raise `RecursionError` for what is nested deeper than anything below could follow."""
+    level: list[Any] = [data]
+    for _ in range(MAX_DEPTH):
+        inner = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [v for values in inner for v in values if isinstance(v, dict | list)]
+        if not level:
+            return
+    raise RecursionError
+
+
+def _with_nul(value: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where in `value` a NUL is, which TOML may have as an escape."""
+    if isinstance(value, str) and "\0" in value:
+        yield keys
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(key, str) and "\0" in key:
+                yield keys
+            yield from _with_nul(inner, (*keys, key))
+
+
 def _bare(part: str) -> str:
     return part.strip("\"'")
 
 
-def _is_branch(part: object) -> bool:
-    # pydantic names the members of unions in its locations
+def is_branch(part: object) -> bool:
+    """Whether a part of pydantic's location is no key: a member of a union, or `[key]`."""
     return isinstance(part, str) and ("[" in part or part in ("str", "int", "float", "bool"))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from deployer.errors import LeaseError
-from deployer.lifecycle import look, planner
+from deployer.errors import FileError, GateError, LeaseError
+from deployer.lifecycle import infrastructure, look, planner
 from deployer.lifecycle.operation import recorded
 from deployer.lifecycle.session import describe
 from state import lease, machine
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from state.records import EnvironmentRecord
     from state.store import Store
 
+_DONE = {"create": "created", "update": "changed", "replace": "replaced", "delete": "deleted"}
 _GONE = ("hosts", "prepared", "release", "services")
 """What is gone where a look supports no more than this rank."""
 
@@ -37,27 +38,49 @@ class Difference:
 
 
 def check(
-    workspace: Workspace, record: EnvironmentRecord, loaded: Loaded | None
+    workspace: Workspace, record: EnvironmentRecord, loaded: Loaded | FileError
 ) -> list[Difference]:
     """Everything that differs from what is recorded. Changes nothing.
 
-    `loaded` is the environment as its files say now, None where they can't be read. Raises
+    `loaded` is the environment as its files say now, or why they can't be read. Raises
     `StepError` if a host doesn't answer.
     """
     found: list[Difference] = []
     if record.state in machine.ACTING and not lease.is_held(workspace.lock(record.name)):
         verb = machine.ACTING[record.state].name
         found.append(Difference("interrupted", f"{verb} was cut short: its process is gone"))
-    for host, facts in look.look(workspace, record).hosts.items():
+    seen = look.look(workspace, record)
+    for host, facts in seen.hosts.items():
         found += _on_host(record, host, facts)
-    if loaded is None:
-        found.append(Difference("files", "the environment's files can't be read"))
-        return found
-    for verb in machine.RAISING[: max(0, record.rank)]:
-        if planner.is_outdated(workspace, record, loaded, verb):
-            found.append(
-                Difference("configuration", f"the input of {verb} has changed since it last ran")
+    for host, problem in seen.silent.items():
+        message = f"{problem.message}. {problem.hint}".rstrip(". ")
+        found.append(Difference("unreachable", message, host))
+    if not seen.hosts and not seen.silent and record.rank > 0:
+        found += [Difference("hosts", reason) for reason in seen.reasons]
+    machines = infrastructure.recorded(workspace, record)
+    if machines is not None and not lease.is_held(workspace.lock(record.name)):
+        found += [
+            Difference(
+                "infrastructure", f"{change.address} differs: it would be {_DONE[change.action]}"
             )
+            for change in machines.drift()
+        ]
+    if isinstance(loaded, FileError):
+        message = f"the environment's files can't be read: {loaded.message}"
+        found.append(Difference("files", message))
+        return found
+    last, profile = record.config.get("profile"), loaded.configuration.profile
+    then = f", when the profile was {last or 'none'}" if last != profile else ""
+    for verb in machine.RAISING[: max(0, record.rank)]:
+        try:
+            outdated = planner.is_outdated(workspace, record, loaded, verb)
+        except GateError as problem:
+            secrets = ", ".join(finding.message for finding in problem.findings)
+            found.append(Difference("secrets", f"{verb} can't be compared: {secrets}"))
+            continue
+        if outdated:
+            message = f"the input of {verb} has changed since it last ran{then}"
+            found.append(Difference("configuration", message))
     return found
 
 
@@ -102,7 +125,7 @@ def plan_repair(workspace: Workspace, store: Store, record: EnvironmentRecord) -
         acting = (o for o in store.open_operations(record.id) if o.acting)
         position = next((machine.fail(o.origin, verb) for o in acting), position)
     if position.rank > 0:
-        seen = look.look(workspace, record)
+        seen = look.look(workspace, record).answered()
         lowered = machine.lower(position, seen.supported)
         reasons += seen.reasons if lowered != position else []
         position = lowered

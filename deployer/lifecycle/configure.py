@@ -6,10 +6,13 @@ import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from deployer.lifecycle import hosts
-from deployer.lifecycle.play import play
+from deployer import runtimes
+from deployer.lifecycle import firewall, packages, readiness
+from deployer.lifecycle.candidate import scan
+from deployer.lifecycle.play import check, play
 from deployer.lifecycle.steps import Step, StepResult
 from deployer.paths import TEMPLATES
+from deployer.results import Change
 
 if TYPE_CHECKING:
     from deployer.environment.load import Loaded
@@ -25,6 +28,8 @@ def inputs(workspace: Workspace, record: EnvironmentRecord, loaded: Loaded) -> d
     return {
         "runtime": loaded.configuration.runtime,
         "hosts": [host.name for host in record.hosts],
+        "open": firewall.ports(loaded),
+        "packages": sorted(loaded.app.manifest.packages),
         "code": _code(),
     }
 
@@ -37,14 +42,44 @@ def _code() -> str:
 
 def prepare(run: VerbRun) -> list[Step]:
     """One playbook, on every host."""
-    run.intent = inputs(run.session.workspace, run.record, run.session.loaded())
-    seen = hosts.inspect(run.session.workspace, run.record, check_health=False)
+    loaded = run.session.loaded()
+    packages.check_here(loaded)
+    run.intent = inputs(run.session.workspace, run.record, loaded)
+    seen = readiness.inspect(run, scan(loaded).size)
     fresh = all(facts["owner"] is None for facts in seen.values())
-    return [Step("prepare-hosts", "Prepare hosts", lambda step: _act(step, fresh))]
+    prepare_hosts = Step(
+        "prepare-hosts", "Prepare hosts", lambda step: _act(step, fresh), preview=_preview
+    )
+    return [prepare_hosts, *firewall.steps(run)]
 
 
 def _act(step: StepRun, fresh: bool) -> StepResult:
     if fresh:
         step.undo_with("remove-root")
+    told = _told(step)
+    return play(step, "configure", more=lambda _: told)
+
+
+def _preview(step: StepRun) -> StepResult:
+    told = _told(step)
+    changes: list[Change] = []
+    for host, found in check(step, "configure", more=lambda _: told).items():
+        packages = [*found.get("missing", ()), *found.get("absent", ())]
+        changes += [Change("create", "package", name, host) for name in packages]
+        if found["changed"] and not found.get("missing"):
+            changes += [Change("create", "host", name, host) for name in found.get("made", ())]
+        elif found.get("missing"):
+            changes.append(Change("change", "host", "what packages are missing for", host))
+    return StepResult(changed=bool(changes), changes=tuple(changes))
+
+
+def _told(step: StepRun) -> dict[str, Any]:
     launcher = LAUNCHER.read_text(encoding="utf-8")
-    return play(step, "configure", more=lambda _: {"launcher": launcher})
+    wanted = set(runtimes.PACKAGES[step.run.configuration.runtime])
+    if step.run.configuration.firewall:
+        wanted.add(firewall.PACKAGE)
+    return {
+        "launcher": launcher,
+        "packages": sorted(wanted),
+        "app_packages": step.run.intent["packages"],
+    }

@@ -10,10 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deployer.environment.load import load, parse_overrides, resolve
+from deployer.environment.layers import parse_overrides
+from deployer.environment.load import load, resolve
 from deployer.environment.toml import TomlFile
 from deployer.errors import ExistsError, Finding, GateError, WorkspaceError
 from deployer.lifecycle import ports
+from deployer.lifecycle.composed import compose, described
 from deployer.paths import TEMPLATES
 from deployer.preflight import static
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from state.records import EnvironmentRecord
 
 TEMPLATE = TEMPLATES / "environments" / "default.toml"
+SECTIONS = ("provider_options", "settings")
 
 
 @dataclass(frozen=True)
@@ -61,22 +64,24 @@ def create(session: Session, wish: Wish) -> tuple[EnvironmentRecord, bool]:
     try:
         if text.encode() != before:
             _write(path, text)
-        loaded = load(workspace, name)
+        loaded = _load(session)
         static.check(workspace, loaded)
-        taken = session.store.reserved_ports()
-        ports.check(workspace, None, loaded)
+        if loaded.provider.local:
+            ports.check_here(workspace, name, ports.wanted(loaded))
         with session.store.transaction():
-            taken = session.store.reserved_ports()
+            # machines that are made for an environment have no other one's ports on them
+            shared = loaded.provider.manifest.kind == "static"
+            taken = session.store.reserved_ports() if shared else {}
             _refuse_taken(workspace, loaded, taken)
             reserved = _reserve(loaded, taken)
             if reserved:
-                _write(path, _with_ports(path.read_bytes().decode(), reserved))
-                loaded = load(workspace, name)
+                _write(path, _with_ports(path.read_bytes().decode(), reserved, loaded))
+                loaded = _load(session)
             record = session.store.create_environment(
                 name,
                 token=session.token,
                 config=loaded.configuration.to_record(),
-                ports=_all_ports(loaded),
+                ports=_all_ports(loaded) if shared else {},
                 operation_id=session.operation_id,
                 details={**session.details(), "seconds": time.monotonic() - started},
             )
@@ -86,6 +91,13 @@ def create(session: Session, wish: Wish) -> tuple[EnvironmentRecord, bool]:
     return record, not existed
 
 
+def _load(session: Session) -> Loaded:
+    call = session.call
+    return load(
+        session.workspace, session.name, call.overrides, session.sources, profile=call.profile
+    )
+
+
 def _compose(
     workspace: Workspace, source: Path, session: Session, wish: Wish, existed: bool
 ) -> str:
@@ -93,7 +105,6 @@ def _compose(
     import tomlkit
 
     file = TomlFile(source, workspace.shown(source))
-    document = tomlkit.parse(file.text)
     wanted: dict[str, Any] = {
         key: value
         for key, value in (
@@ -114,10 +125,22 @@ def _compose(
                     hint="Create it without --from, or remove that file first.",
                 )
     # before anything is written: a complaint names the option or the file that it is about
-    loaded = resolve(workspace, session.name, file, session.call.overrides, wanted)
-    _merge(document, wanted)
+    call = session.call
+    loaded = resolve(
+        workspace,
+        session.name,
+        file,
+        call.overrides,
+        wanted,
+        session.sources,
+        profile=call.profile,
+    )
     # as the app's types want them: a port is a number in the file, not text
-    _merge(document, _typed(given, loaded))
+    typed = _typed(given, loaded)
+    is_ours = source == TEMPLATE
+    document = tomlkit.parse(compose(file.text, loaded, typed) if is_ours else file.text)
+    _merge(document, wanted)
+    _merge(document, {k: v for k, v in typed.items() if not is_ours or k not in SECTIONS})
     return tomlkit.dumps(document)
 
 
@@ -177,7 +200,9 @@ def _reserve(loaded: Loaded, taken: dict[int, str]) -> dict[str, int]:
         busy[_all_ports(loaded)[name]] = loaded.configuration.name
     for name in loaded.open_ports:
         start = loaded.app.manifest.settings[name].default
-        port = ports.first_free(start if isinstance(start, int) else 8000, busy)
+        port = ports.first_free(
+            start if isinstance(start, int) else 8000, busy, here=loaded.provider.local
+        )
         busy[port] = loaded.configuration.name
         found[name] = port
     return found
@@ -210,11 +235,16 @@ def _refuse_taken(workspace: Workspace, loaded: Loaded, taken: dict[int, str]) -
         raise GateError("; ".join(f.message for f in findings), findings=findings)
 
 
-def _with_ports(text: str, reserved: dict[str, int]) -> str:
+def _with_ports(text: str, reserved: dict[str, int], loaded: Loaded) -> str:
     import tomlkit
 
     document = tomlkit.parse(text)
-    _merge(document, {"settings": reserved})
+    _merge(document, {"settings": {}})
+    table: Any = document["settings"]
+    for name, port in reserved.items():
+        for line in described(loaded.app.manifest.settings[name]) if name not in table else ():
+            table.add(tomlkit.comment(line.removeprefix("# ")))
+        table[name] = port
     return tomlkit.dumps(document)
 
 

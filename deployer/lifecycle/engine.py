@@ -15,7 +15,7 @@ from deployer.errors import (
     StepError,
     verb_exit,
 )
-from deployer.lifecycle import look, undo
+from deployer.lifecycle import hooks, look, undo
 from deployer.lifecycle.steps import StepRun, VerbRun, as_error
 from deployer.preflight import static
 from deployer.results import VerbResult
@@ -49,6 +49,19 @@ def run_verb(
     record = session.record()
     check_allowed(verb, record)
     return _Execution(session, verb, record, options or {}).run(index, total)
+
+
+def rehearse(session: Session, verb: str) -> VerbRun:
+    """Run `verb` in a dry session, whose steps only tell what they would change.
+
+    Returns the run, with the steps in `done`. Raises what the verb would raise before it acts.
+    """
+    assert session.dry
+    record = session.record()
+    check_allowed(verb, record)
+    execution = _Execution(session, verb, record, {})
+    execution.run(0, 0)
+    return execution.run_
 
 
 def check_allowed(verb: str, record: EnvironmentRecord) -> None:
@@ -106,18 +119,26 @@ class _Execution:
             events.OperationStarted, title=VERBS[self.verb].title, index=index, total=total
         )
         try:
-            if VERBS[self.verb].raises and not self.porcelain:
-                static.check(session.workspace, session.loaded())
+            if VERBS[self.verb].raises and not self.porcelain and not session.by_record:
+                static.check(session.workspace, session.loaded(), hooks=not session.call.skip_hooks)
             steps = self._remaining(self.module.prepare(run))
             session.interrupt.check()
-            if not steps:
+            if steps:
+                steps = hooks.around(run, steps)
+            else:
                 healthy = self._confirmed()
                 with session.store.transaction():  # nothing acts: no acting state is ever seen
                     self._begin(steps)
                     return self._succeed(healthy)
             self._begin(steps)
             for position, step in enumerate(steps):
-                self._step(step, first=position == 0)
+                try:
+                    self._step(step, first=position == 0)
+                except InterruptedOperation:
+                    if step.optional:  # the verb's own work is done, and stays done
+                        self._end_workers()
+                        self._succeed(healthy=False)
+                    raise
             return self._succeed(self._confirmed())
         except BaseException as problem:
             raise self._fail(problem) from problem
@@ -186,7 +207,13 @@ class _Execution:
 
     def _step(self, step: Step, *, first: bool) -> None:
         step_run = StepRun(self.run_, step)
-        step_run.act(started=first)
+        try:
+            step_run.act(started=first)
+        except StepError as problem:
+            if not step.optional:
+                raise
+            self.run_.warnings.append(f"{step.title} failed: {problem.message}")
+            step_run.progress(f"{self.run_.warnings[-1]}; {self.verb} goes on", "warning")
         self.run_.changed = self.run_.changed or step_run.result.changed
 
     def _succeed(self, healthy: bool) -> VerbResult:
@@ -199,7 +226,7 @@ class _Execution:
             changed=run.changed,
             seconds=self.seconds,
         )
-        return VerbResult(self.verb, "succeeded", run.changed, self.seconds)
+        return VerbResult(self.verb, "succeeded", run.changed, self.seconds, warnings=run.warnings)
 
     def _confirmed(self) -> bool:
         """Whether a closing look confirms `running`, where that would be given back.
@@ -211,7 +238,7 @@ class _Execution:
         if self.origin.state is not State.RUNNING or not given_back:
             return False
         try:
-            return look.look(self.session.workspace, self.run_.record).healthy
+            return look.look(self.session.workspace, self.run_.record, self.session).healthy
         except StepError:
             return False
 
@@ -233,7 +260,9 @@ class _Execution:
             elif self.verb in ("stop", "destroy"):
                 serving = {host.name: [] for host in run.record.hosts}
         if run.release is not None:
-            release = (run.release.number, "released" if outcome == "succeeded" else "failed")
+            # one that was only to be switched to is as good as it was
+            good = outcome == "succeeded" or run.release.status == "released"
+            release = (run.release.number, "released" if good else "failed")
         before = run.record.state
         run.record = self.session.store.finish(
             run.record,
@@ -250,10 +279,16 @@ class _Execution:
             serving=serving,
             host_outcomes=run.host_outcomes,
             release=release,
+            keep=run.keep if outcome == "succeeded" else None,
+            healthy=run.serving if outcome == "succeeded" and self.verb == "run" else None,
             forget_releases=outcome == "succeeded" and self.verb in ("clear", "destroy"),
             forget_world=outcome == "succeeded" and self.verb == "destroy",
         )
         self._state_changed(before)
+
+    def _end_workers(self) -> None:
+        """The row of an operation is closed only when nothing works for it any more."""
+        process.end(process.workers(self.run_.record.uuid, only=self.session.operation_id))
 
     def _fail(self, problem: BaseException) -> DeployerError:
         session, run = self.session, self.run_
@@ -274,8 +309,7 @@ class _Execution:
         # a second signal may also have come between the intent's write and our taking note of it
         run.acting = bool(written.acting)
         if run.acting:
-            # the row is closed only when nothing works for it any more
-            process.end(process.workers(run.record.uuid, only=session.operation_id))
+            self._end_workers()
             if session.call.rollback:
                 with session.interrupt.answered():
                     undo.undo(run)
@@ -310,7 +344,7 @@ def configuration_of(session: Session, verb: str, record: EnvironmentRecord) -> 
     `stop`, `clear` and `destroy` go by the one recorded with the last intent, so that a missing
     or broken file never blocks them.
     """
-    if VERBS[verb].raises:
+    if VERBS[verb].raises and not session.by_record:
         return session.loaded().configuration
     return Configuration.from_record(record.name, record.config)
 

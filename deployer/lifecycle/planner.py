@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from deployer import events
-from deployer.lifecycle import look, ports
+from deployer.errors import StepError
+from deployer.lifecycle import look, packages, ports
 from deployer.lifecycle.engine import check_allowed, run_verb
 from deployer.lifecycle.operation import recorded
 from deployer.preflight import static
@@ -37,11 +38,20 @@ def due(workspace: Workspace, record: EnvironmentRecord, loaded: Loaded) -> list
     for verb in RAISING:
         if found:
             found.append(Due(verb, f"it follows {found[-1].verb}"))
-        elif record.rank < machine.success_rank(verb):
-            found.append(Due(verb, f"the environment is {record.state.value}"))
-        elif is_outdated(workspace, record, loaded, verb):
-            found.append(Due(verb, "its input has changed"))
+        elif why := reason(workspace, record, loaded, verb):
+            found.append(Due(verb, why))
     return found
+
+
+def reason(
+    workspace: Workspace, record: EnvironmentRecord, loaded: Loaded, verb: str
+) -> str | None:
+    """Why `deploy` runs a verb from here, in words; None if it doesn't."""
+    if record.rank < machine.success_rank(verb):
+        return f"the environment is {record.state.value}"
+    if is_outdated(workspace, record, loaded, verb):
+        return "its input has changed"
+    return None
 
 
 def is_outdated(workspace: Workspace, record: EnvironmentRecord, loaded: Loaded, verb: str) -> bool:
@@ -71,15 +81,19 @@ def deploy(session: Session) -> list[VerbResult]:
         loaded = session.loaded()
         remaining = due(workspace, record, loaded)
         if remaining:
-            static.check(workspace, loaded)
+            static.check(workspace, loaded, hooks=not session.call.skip_hooks)
+        if any(d.verb == "configure" for d in remaining):
+            packages.check_here(loaded)
         if any(d.verb == "run" for d in remaining):
-            ports.check(workspace, record, loaded)
+            if loaded.provider.local and not record.hosts:
+                ports.check_here(workspace, session.name, ports.wanted(loaded))
+            ports.check(workspace, record, ports.wanted(loaded), session)
+        if any(d.verb in ("release", "run") for d in remaining):
+            loaded.secrets.values(loaded.references)
         _announce(session, record, remaining)
         for verb in RAISING:
             record = session.record()
-            if record.rank < machine.success_rank(verb) or is_outdated(
-                workspace, record, loaded, verb
-            ):
+            if reason(workspace, record, loaded, verb):
                 session.interrupt.check()
                 ran.append(run_verb(session, verb, index=len(ran) + 1, total=len(remaining)))
                 operation.changed = operation.changed or ran[-1].changed
@@ -95,8 +109,8 @@ def _announce(session: Session, record: EnvironmentRecord, remaining: list[Due])
         events.StepProgress,
         verb=session.verb,
         step="plan",
-        title=f"{', '.join(done)} done before; "
-        f"{', '.join(d.verb for d in remaining)} to do, because {remaining[0].reason}",
+        title=(f"{', '.join(done)} done before; " if done else "")
+        + f"{', '.join(d.verb for d in remaining)} to do, because {remaining[0].reason}",
         outcome="note",
     )
 
@@ -108,7 +122,21 @@ def lowered(session: Session, record: EnvironmentRecord) -> tuple[EnvironmentRec
     """
     if record.rank < 1:
         return record, []
-    seen = look.look(session.workspace, record)
+    seen = look.look(session.workspace, record, session)
+    for host in seen.hosts if seen.silent else ():
+        session.publish(
+            events.StepProgress,
+            verb="look",
+            step="look",
+            title=f"{host} answers",
+            outcome="ok",
+            host=host,
+        )
+    try:
+        seen.answered()
+    except StepError as problem:
+        problem.hint = f"{problem.hint} {seen.advice(record)}".strip()
+        raise
     position = machine.lower(record.position, seen.supported)
     if position == record.position:
         return record, []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deployer.errors import Finding, GateError
 from deployer.lifecycle import hosts
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deployer.environment.load import Loaded
+    from deployer.lifecycle.session import Session
     from deployer.paths import Workspace
     from state.records import EnvironmentRecord
 
@@ -34,10 +35,10 @@ def is_free(port: int) -> bool:
     return True
 
 
-def first_free(start: int, taken: Mapping[int, str]) -> int:
-    """The first port from `start` on that nobody has reserved and nobody listens on."""
+def first_free(start: int, taken: Mapping[int, str], *, here: bool) -> int:
+    """The first port from `start` on that nobody has reserved and, `here`, nobody listens on."""
     for port in range(start, LAST + 1):
-        if port not in taken and is_free(port):
+        if port not in taken and not (here and not is_free(port)):
             return port
     raise GateError(
         f"No port from {start} on is free",
@@ -46,41 +47,86 @@ def first_free(start: int, taken: Mapping[int, str]) -> int:
     )
 
 
-def check(workspace: Workspace, record: EnvironmentRecord | None, loaded: Loaded) -> list[int]:
-    """Refuse ports that somebody else listens on. Raises `GateError` naming the process.
+def wanted(loaded: Loaded) -> dict[str, int]:
+    """The ports that an app's settings name, by the settings' names."""
+    return {
+        name: port
+        for name, setting in loaded.app.manifest.settings.items()
+        if setting.type == "port" and name not in loaded.open_ports
+        for port in [loaded.configuration.settings.get(name)]
+        if isinstance(port, int)
+    }
 
-    A port that one of this environment's own services holds is free. Returns the ports.
+
+def check_here(workspace: Workspace, name: str, asked: Mapping[str, int]) -> None:
+    """Refuse ports that anybody listens on, on this machine. Raises `GateError`."""
+    _refuse(workspace, name, asked, _here(asked, {}))
+
+
+def check(
+    workspace: Workspace,
+    record: EnvironmentRecord,
+    asked: Mapping[str, int],
+    by: Session | None = None,
+    seen: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
+    """Refuse ports that somebody else listens on, on any host. Raises `GateError`.
+
+    A port that one of this environment's own services holds is free; of hosts that don't exist
+    yet nothing is known. `seen` is what `hosts.inspect` with these ports has just told, where
+    somebody has asked already.
     """
-    own: set[int] = set()
-    if record is not None:
-        for facts in hosts.inspect(workspace, record, check_health=False).values():
-            own.update(facts["processes"])
-    findings, checked = [], []
-    for name, setting in loaded.app.manifest.settings.items():
-        port = loaded.configuration.settings.get(name)
-        if setting.type != "port" or not isinstance(port, int) or name in loaded.open_ports:
-            continue
-        checked.append(port)
-        if is_free(port):
-            continue
-        holder, pid = _holder(port)
-        if pid is not None and pid in own:
-            continue
-        findings.append(
-            Finding(
-                "port-in-use",
-                f"settings.{name}: port {port} is in use by {holder}",
-                fix="end that process, or set another port",
-                file=workspace.shown(workspace.environment_file(loaded.configuration.name)),
-                value=str(port),
-            )
+    here = any(host.connection == hosts.LOCAL for host in record.hosts)
+    if not record.hosts or not asked or (record.rank < 1 and not here):
+        return
+    if seen is None:
+        ports = sorted(asked.values())
+        seen = hosts.inspect(workspace, record, check_health=False, by=by, ports=ports)
+    holders = _here(asked, seen) if here else _there(asked, seen)
+    _refuse(workspace, record.name, asked, holders)
+
+
+def _refuse(
+    workspace: Workspace,
+    environment: str,
+    asked: Mapping[str, int],
+    holders: list[tuple[str, str]],
+) -> None:
+    findings = [
+        Finding(
+            "port-in-use",
+            f"settings.{name}: port {asked[name]} is in use by {holder}",
+            fix="end that process, or set another port",
+            file=workspace.shown(workspace.environment_file(environment)),
+            value=str(asked[name]),
         )
+        for name, holder in holders
+    ]
     if findings:
         raise GateError(
             "; ".join(finding.message for finding in findings),
             findings=findings,
         )
-    return checked
+
+
+def _here(asked: Mapping[str, int], seen: Mapping[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    own = {pid for facts in seen.values() for pid in facts["processes"]}
+    found = []
+    for name, port in asked.items():
+        if not is_free(port):
+            holder, pid = _holder(port)
+            if pid is None or pid not in own:
+                found.append((name, holder))
+    return found
+
+
+def _there(asked: Mapping[str, int], seen: Mapping[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    return [
+        (name, f"{holder} on {host}")
+        for name, port in asked.items()
+        for host, facts in seen.items()
+        if (holder := facts["listening"].get(str(port)))
+    ]
 
 
 def _holder(port: int) -> tuple[str, int | None]:

@@ -6,8 +6,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from deployer.errors import NotAllowedError
-from deployer.lifecycle import hosts
 from deployer.tools import process
+from deployer.tools.host_code import host_code
 from state.machine import State
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def purge(session: Session) -> None:
     alive = []
     if workspace.host_dir(name).exists():
         alive.append(f"the folder {workspace.host_dir(name)} is still there")
-    procs = hosts.host_code().procs
+    procs = host_code("procs")
     for generation in store.generations(name):
         pids = [pid for pid, _ in procs.of_environment(generation.uuid)]
         pids += [worker.pid for worker in process.workers(generation.uuid)]

@@ -8,17 +8,21 @@ import shlex
 import shutil
 import socket
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from deployer import events
+from deployer import events, redact
+from deployer.apps.sources import Fetch, Sources
 from deployer.environment.load import Loaded, load
 from deployer.environment.models import Configuration
+from deployer.environment.secrets import Vault
 from deployer.errors import DeployerError, LeaseError
 from deployer.lifecycle.eventlog import EventLog
+from deployer.paths import private_dir
 from deployer.reading import environment, not_found
-from deployer.tools import ansible, process
+from deployer.tools import ansible, process, ssh
 from deployer.tools.interrupt import Interrupt
 from state import lease
 from state.errors import LockedError, StoreError
@@ -29,8 +33,13 @@ from state.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from deployer.environment.secrets import Ask
     from deployer.paths import Workspace
     from state.records import EnvironmentRecord
+
+
+NOT_RELEASING = ("provision", "configure", "run")
+"""What doesn't release need not know the newest commit: a silent repository keeps nothing down."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,9 @@ class Call:
     """How an operation was asked for; the same for every verb inside it."""
 
     overrides: Sequence[str] = ()
+    """`--set`: key=value."""
+    profile: str | None = None
+    """A file over the environment's: a path, or a name of `profiles/`."""
     lock_wait: float = 0.0
     resume: str = ""
     """The exact command that continues after a failure."""
@@ -47,6 +59,10 @@ class Call:
     """Run every step, also those that a failed execution has completed."""
     rollback: bool = False
     """Undo what a failing verb has made."""
+    skip_hooks: bool = False
+    """Run no hooks, and don't ask whether they could be run."""
+    ask: Ask | None = None
+    """Asks a person for a secret; None where nobody is there."""
 
 
 @dataclass
@@ -64,6 +80,10 @@ class Session:
     operation_id: str
     correlation_id: str
     token: int = 0
+    dry: bool = False
+    """Steps tell what they would change, and change nothing: a rehearsal."""
+    by_record: bool = False
+    """Verbs go by what is recorded; no file of the user is read."""
     _loaded: Loaded | None = field(default=None, repr=False)
 
     def record(self) -> EnvironmentRecord:
@@ -76,8 +96,62 @@ class Session:
     def loaded(self) -> Loaded:
         """The environment file with its app and provider, read once for each operation."""
         if self._loaded is None:
-            self._loaded = load(self.workspace, self.name, self.call.overrides)
+            found = load(
+                self.workspace,
+                self.name,
+                self.call.overrides,
+                self.sources,
+                profile=self.call.profile,
+            )
+            self._tell_of_profile(found.layers.profile)
+            self._loaded = replace(found, secrets=self.secrets)
         return self._loaded
+
+    def _tell_of_profile(self, profile: str | None) -> None:
+        last = self.record().config.get("profile")
+        if profile != last:
+            self.publish(
+                events.StepProgress,
+                verb=self.verb,
+                step="profile",
+                title=f"{profile or 'no profile'} this time; last time it was {last or 'none'}",
+                outcome="warning",
+            )
+
+    @cached_property
+    def secrets(self) -> Vault:
+        """The secrets that verbs of this operation have asked for, each of them once."""
+
+        def ask(what: str) -> str:
+            assert self.call.ask
+            with self.interrupt.given_back():
+                return self.call.ask(what)
+
+        def warn(text: str) -> None:
+            self.publish(
+                events.StepProgress, verb=self.verb, step="secrets", title=text, outcome="warning"
+            )
+
+        return Vault(self.workspace.root, ask if self.call.ask else None, warn)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Where an app that is no folder comes from; for all verbs the same commit."""
+        found = self.store.environment(self.name)
+        return Sources(
+            self.workspace,
+            Fetch.MISSING if self.verb in NOT_RELEASING else Fetch.ALWAYS,
+            more=process.child_environment(found.uuid, self.operation_id) if found else None,
+            check=self.interrupt.check,
+            told=lambda what, outcome, seconds: self.publish(
+                events.StepProgress,
+                verb=self.verb,
+                step="source",
+                title=what,
+                outcome=outcome,
+                seconds=seconds,
+            ),
+        )
 
     def details(self) -> dict[str, Any]:
         """What the history keeps of who asked for what, from where."""
@@ -85,7 +159,7 @@ class Session:
             "actor": actor(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "command": self.call.command,
+            "command": redact.text(self.call.command),
             "correlation_id": self.correlation_id,
         }
 
@@ -155,11 +229,24 @@ def open_session(
         finally:
             bus.unsubscribe(log)
             try:
+                _hang_up(session)
                 _prune(session)
             finally:
                 gone = _gone(store, name)
                 lock.release(remove=gone)
                 store.close()
+
+
+def _hang_up(session: Session) -> None:
+    """End the connections that this operation has kept open for its next steps."""
+    with suppress(StoreError):
+        record = session.store.environment(session.name)
+        # what was destroyed has no hosts any more, but connections to them
+        sockets = private_dir("ssh") / record.uuid[:12] if record else None
+        if record and sockets and sockets.is_dir():
+            ssh.close(sockets, process.child_environment(record.uuid, None))
+            if not record.hosts:
+                shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _prune(session: Session) -> None:
@@ -200,6 +287,7 @@ def _lock(session: Session, verb: str) -> lease.Lock:
                 seconds=waited,
             )
 
+    _refuse_hooks(session)
     try:
         return lease.acquire(
             session.workspace.lock(session.name),
@@ -214,6 +302,22 @@ def _lock(session: Session, verb: str) -> lease.Lock:
             f"deployer history {shlex.quote(session.name)}",
             details={"holder": locked.holder},
         ) from None
+
+
+def _refuse_hooks(session: Session) -> None:
+    """A hook that calls for a lease which its own operation holds would wait for itself."""
+    record = session.store.environment(session.name)
+    caller = os.environ.get(process.OPERATION_VARIABLE)
+    if caller is None or record is None:
+        return
+    found = session.store.operation(caller)
+    if found and found.environment_id == record.id and found.outcome is None:
+        raise LeaseError(
+            f"this is called from a hook of the operation {caller}, which holds {session.name} "
+            "itself",
+            hint="A hook may read: list, show, status, check, history, releases, logs.",
+            details={"operation": caller},
+        )
 
 
 def describe(holder: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from deployer import events
+from deployer import events, redact
 from deployer.errors import DeployerError, InterruptedOperation, WorkspaceError, unusable
 from state.errors import StoreError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from deployer.environment.models import Configuration
     from deployer.lifecycle.session import Session
+    from deployer.results import Change
     from deployer.tools.ansible import TaskReport
     from state.records import EnvironmentRecord, HostRecord, ReleaseRecord
 
@@ -29,16 +30,24 @@ class StepResult:
     changed: bool = False
     detail: str = ""
     hosts: dict[str, str] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+    """Thing by thing, as far as it is told: a preview tells it, an act has done it."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One unit of a verb. `done` is its own look: it says whether its result is there already."""
+    """One unit of a verb. `done` is its own look: it says whether its result is there already.
+
+    `preview` says what `act` would change, and changes nothing; without one only its title is
+    known before. The failure of an `optional` one is a warning; the verb goes on.
+    """
 
     name: str
     title: str
     act: Callable[[StepRun], StepResult]
     done: Callable[[], bool] | None = None
+    preview: Callable[[StepRun], StepResult] | None = None
+    optional: bool = False
 
 
 @dataclass
@@ -58,11 +67,17 @@ class VerbRun:
     """Recorded before the first change, and as the verb's inputs when it has succeeded."""
     hosts: list[HostRecord] | None = None
     release: ReleaseRecord | None = None
+    keep: set[int] | None = None
+    """The releases that stay on the hosts when the verb has succeeded; None: all."""
     serving: int | None = None
     """The release that may be up from the first change on."""
     changed: bool = False
     acting: bool = False
     host_outcomes: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    """What failed without failing the verb."""
+    done: list[tuple[Step, StepResult]] = field(default_factory=list)
+    """The steps that were done, or rehearsed, in order."""
 
     @contextmanager
     def looking(self, name: str, title: str) -> Iterator[StepRun]:
@@ -101,7 +116,14 @@ class StepRun:
         """Report something that happened inside the step."""
         self.substeps += outcome in ("ok", "changed", "warning")
         self.failures += outcome == "failed"
-        self.publish(events.StepProgress, title=title, outcome=outcome, host=host, seconds=seconds)
+        self.publish(
+            events.StepProgress,
+            title=title,
+            outcome=outcome,
+            host=host,
+            several=len(self.run.hosts or self.run.record.hosts) > 1,
+            seconds=seconds,
+        )
 
     def publish(self, kind: type[events.Event], **values: Any) -> None:
         """Publish an event of this step."""
@@ -157,7 +179,7 @@ class StepRun:
             outcome="done",
             attempts=self.attempts,
             seconds=seconds,
-            detail=self.result.detail,
+            detail=redact.text(self.result.detail),
             hosts=self.result.hosts or None,
         )
         self.publish(
@@ -196,15 +218,19 @@ class StepRun:
                 with attempt:
                     self.attempts = attempt.retry_state.attempt_number
                     interrupt.check()
-                    self.result = self.step.act(self)
+                    self.result = self._preview() if self.run.session.dry else self.step.act(self)
+        self.run.done.append((self.step, self.result))
 
-    def skip(self) -> None:
-        """Record and report that the step's result is there already."""
+    def _preview(self) -> StepResult:
+        return self.step.preview(self) if self.step.preview else StepResult()
+
+    def skip(self, reason: str = "its result is there already") -> None:
+        """Record and report that the step is not done, and why."""
         run = self.run
         store, token, name = run.session.store, run.session.token, run.session.name
         store.start_step(name, run.operation_id, token, (self.step.name, self.step.title))
         store.end_step(name, run.operation_id, token, outcome="skipped", attempts=0, seconds=0)
-        self.publish(events.StepSkipped, reason="its result is there already")
+        self.publish(events.StepSkipped, reason=reason)
 
 
 def as_error(problem: BaseException) -> DeployerError:

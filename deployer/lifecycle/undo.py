@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deployer.errors import DeployerError
+from deployer.lifecycle import destroy, infrastructure
 from deployer.lifecycle.play import play
 from deployer.lifecycle.steps import Step, StepResult, StepRun
 
@@ -33,9 +34,19 @@ def _remove(step: StepRun, arguments: dict[str, Any]) -> StepResult:
     return play(step, "destroy")
 
 
+def _remove_machines(step: StepRun, arguments: dict[str, Any]) -> StepResult:
+    run = step.run
+    machines = infrastructure.recorded(run.session.workspace, run.record, run.session)
+    assert machines
+    result = destroy.remove(step, machines)
+    run.record = run.session.store.set_hosts(run.record, [], token=run.session.token)
+    return result
+
+
 KINDS: dict[str, tuple[str, Callable[[StepRun, dict[str, Any]], StepResult]]] = {
     "withdraw-release": ("Take the new release away", _withdraw),
     "stop-services": ("Stop the services that were started", _stop),
+    "remove-machines": ("Remove the machines that were made", _remove_machines),
     "remove-root": ("Remove the root folder that was made", _remove),
 }
 """Every kind of undo: its title, and what it does with the arguments that were registered."""

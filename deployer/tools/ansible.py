@@ -60,6 +60,8 @@ class Play:
     environment: Mapping[str, str]
     uuid: str
     timeout: float
+    check: bool = False
+    """Check mode: tasks tell what they would change, and change nothing."""
 
 
 def run(
@@ -160,6 +162,7 @@ class _Run:
             quiet=True,
         )
         config.suppress_ansible_output = True
+        config.cmdline_args = "--check --diff" if self._play.check else None
         config.prepare()
         # it copies our whole environment; what it added to it is all that it needs of its own
         added = {k: v for k, v in config.env.items() if os.environ.get(k) != v}
@@ -260,10 +263,12 @@ class _Run:
         known.results.append(result)
         known.changed = known.changed or bool(result.get("changed"))
         outcome = "changed" if result.get("changed") else "ok"
-        for part in result.get("substeps") or []:
-            self._report(TaskReport(part["title"], outcome, host, part.get("seconds")))
-        if not result.get("substeps"):
+        parts = result.get("substeps") or []
+        if result.get("summary") or not parts:
             self._report(TaskReport(str(result.get("summary") or task), outcome, host, seconds))
+        for part in parts:
+            said = part.get("outcome", outcome)
+            self._report(TaskReport(part["title"], said, host, part.get("seconds")))
 
     def _failed(self, task: str, host: str, result: dict[str, Any], seconds: float | None) -> None:
         problem = result.get("problem") or {}

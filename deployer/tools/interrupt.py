@@ -54,6 +54,15 @@ class Interrupt:
         finally:
             self.number = number or self.number
 
+    @contextmanager
+    def given_back(self) -> Iterator[None]:
+        """While a person is asked: a signal ends the question at once."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
     def check(self) -> None:
         """Raise `InterruptedOperation` if a signal came."""
         if self.number is not None:

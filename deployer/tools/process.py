@@ -46,15 +46,15 @@ def base_environment() -> dict[str, str]:
     }
 
 
-def child_environment(uuid: str, operation_id: str) -> dict[str, str]:
-    """The environment of a program that works for an operation; names both, for `end_orphans`."""
-    return {
-        **base_environment(),
-        "PATH": interpreter_path(),
-        "PYTHONSAFEPATH": "1",
-        ENVIRONMENT_VARIABLE: uuid,
-        OPERATION_VARIABLE: operation_id,
-    }
+def child_environment(uuid: str, operation_id: str | None) -> dict[str, str]:
+    """The environment of a program that works for an operation; names both, for `end_orphans`.
+
+    Without an operation it only reads, and nobody needs to end it.
+    """
+    found = {**base_environment(), "PATH": interpreter_path(), "PYTHONSAFEPATH": "1"}
+    if operation_id is not None:
+        found |= {ENVIRONMENT_VARIABLE: uuid, OPERATION_VARIABLE: operation_id}
+    return found
 
 
 def workers(uuid: str, *, but: str | None = None, only: str | None = None) -> list[psutil.Process]:

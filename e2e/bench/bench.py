@@ -21,63 +21,28 @@ Not a test: it exits 0 whatever it finds.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import select
-import subprocess
+import signal
 import sys
 import tempfile
-import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from deployer.paths import TEMPLATES, Workspace
 from deployer.tools.process import child_environment
+from e2e.bench import on_hosts
+from e2e.bench.measure import ANSIBLE, DEPLOYER, Row, Watched, playbook, timed, watched
 from state.history import new_operation_id
 from state.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BIN = Path(sys.executable).parent
-DEPLOYER = str(BIN / "deployer")
 BARE = [sys.executable, "-c", "import click"]
 ENVIRONMENTS = 1000
-POLL = 5  # milliseconds
 NOTHING_TO_DO = {"meta: noop": "ansible.builtin.meta: noop", "ping": "ansible.builtin.ping:"}
-PLAYBOOK = """\
-- hosts: all
-  gather_facts: false
-  tasks:
-    - {task}
-"""
-
-
-class Row(NamedTuple):
-    """One line of the table."""
-
-    what: str
-    found: str
-    limit: str
-    met: bool
-
-
-@dataclass
-class Watched:
-    """What was seen of a first deploy, in seconds and MB."""
-
-    wall: float = 0.0
-    ansible: float = 0.0
-    health: float = 0.0
-    sizes: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def added(self) -> float:
-        """What is deployer's own."""
-        return self.wall - self.ansible
 
 
 def main() -> None:
@@ -85,15 +50,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=11, help="runs of each quick command")
     parser.add_argument("--deploys", type=int, default=3, help="first deployments")
+    parser.add_argument("--only", choices=("here", "hosts"), help="leave the others out")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was made is then taken down
     # else our own modules, and no others, would be compiled at each start
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="deployer-bench-") as folder:
-        rows = [*quick(Path(folder), chosen.rounds), *first_deploy(Path(folder), chosen.deploys)]
+        rows: list[Row] = []
+        if chosen.only != "hosts":
+            rows += quick(Path(folder), chosen.rounds)
+            rows += first_deploy(Path(folder), chosen.deploys)
+            rows.append(redeploy(Path(folder), chosen.deploys))
+        lacking = on_hosts.lacking()
+        if chosen.only != "here" and not lacking:
+            rows += on_hosts.measure(Path(folder), chosen.deploys)
     print("| what | found | limit | met |")
     print("|---|---|---|---|")
     for row in rows:
         print(f"| {row.what} | {row.found} | {row.limit} | {'yes' if row.met else '**no**'} |")
+    if chosen.only != "here" and lacking:
+        print(f"\nNothing was measured on hosts: {lacking}")
 
 
 def quick(folder: Path, rounds: int) -> list[Row]:
@@ -125,20 +101,6 @@ def ratio(what: str, command: list[str], limit: float, rounds: int) -> Row:
         f"{limit} ×",
         found <= limit,
     )
-
-
-def timed(command: list[str], environment: dict[str, str] | None = None) -> float:
-    """Seconds that a command takes. Raises if it fails."""
-    started = time.perf_counter()
-    subprocess.run(
-        command,
-        check=True,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    return time.perf_counter() - started
 
 
 def fill(root: Path) -> None:
@@ -182,12 +144,9 @@ def created(root: Path) -> Iterator[list[str]]:
 
 def first_deploy(folder: Path, times: int) -> list[Row]:
     """First deployments, against an `ansible-playbook` that has nothing to do."""
-    environment = child_environment("bench", "bench") | {
-        "ANSIBLE_CONFIG": str(TEMPLATES / "ansible" / "ansible.cfg"),
-        "ANSIBLE_HOME": str(folder / "ansible"),
-    }
+    environment = bare_ansible(folder)
     playbooks = {
-        what: playbook(folder / f"noop-{number}.yml", task)
+        what: playbook(folder / f"noop-{number}.yml", task, "localhost,", "-c", "local")
         for number, (what, task) in enumerate(NOTHING_TO_DO.items())
     }
     for command in playbooks.values():
@@ -198,7 +157,8 @@ def first_deploy(folder: Path, times: int) -> list[Row]:
         for what, command in playbooks.items():
             noops[what].append(timed(command, environment))
         with created(folder / f"first-{number}") as deployer:
-            deploys.append(watched([*deployer, "--progress", "json", "deploy", "demo"]))
+            command = [*deployer, "--progress", "json", "deploy", "demo"]
+            deploys.append(watched(command, ANSIBLE, sizes=True))
     sizes = {name: max(d.sizes.get(name, 0) for d in deploys) for d in deploys for name in d.sizes}
     largest = max(sizes, key=sizes.__getitem__)
     return [
@@ -212,10 +172,34 @@ def first_deploy(folder: Path, times: int) -> list[Row]:
     ]
 
 
-def playbook(path: Path, task: str) -> list[str]:
-    """The command that runs a playbook of one task on this machine."""
-    path.write_text(PLAYBOOK.format(task=task), encoding="utf-8")
-    return [str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local", str(path)]
+def redeploy(folder: Path, times: int) -> Row:
+    """`redeploy` of an app that has not changed: its services are started anew."""
+    noop = playbook(
+        folder / "redeploy-noop.yml", "ansible.builtin.ping:", "localhost,", "-c", "local"
+    )
+    environment = bare_ansible(folder)
+    with deployed(folder / "redeploy") as deployer:
+        command = [*deployer, "--progress", "json", "redeploy", "demo"]
+        pairs = [(timed(noop, environment), watched(command, ANSIBLE)) for _ in range(times + 1)][
+            1:
+        ]
+    one = median(a for a, _ in pairs)
+    found = median(b.wall - b.health for _, b in pairs) / one
+    return Row(
+        "`redeploy` of an unchanged app without the wait for its health, against one "
+        "`ansible-playbook` with `ping`",
+        f"{found:.2f} ×",
+        "2.4 ×",
+        found <= 2.4,
+    )
+
+
+def bare_ansible(folder: Path) -> dict[str, str]:
+    """The environment of an Ansible by itself, with deployer's own settings."""
+    return child_environment("bench", "bench") | {
+        "ANSIBLE_CONFIG": str(TEMPLATES / "ansible" / "ansible.cfg"),
+        "ANSIBLE_HOME": str(folder / "ansible"),
+    }
 
 
 def added(what: str, one: float, deploys: list[Watched]) -> Row:
@@ -225,83 +209,12 @@ def added(what: str, one: float, deploys: list[Watched]) -> Row:
         f"{word} {median(values) / one:.2f}"
         for word, values in (
             ("all", [d.wall for d in deploys]),
-            ("Ansible", [d.ansible for d in deploys]),
+            ("Ansible", [d.inside[ANSIBLE] for d in deploys]),
             ("health wait in it", [d.health for d in deploys]),
         )
     )
     title = f"what deployer adds to a first `deploy`, against one `ansible-playbook` with `{what}`"
     return Row(f"{title} ({parts})", f"{found:.2f} ×", "1 ×", found <= 1)
-
-
-def watched(command: list[str]) -> Watched:
-    """Run a deploy and watch its processes."""
-    found = Watched()
-    alive: dict[int, tuple[int, float]] = {}  # fd of a playbook: pid, since
-    with tempfile.TemporaryFile("w+") as told:
-        ended = select.poll()
-        started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told)
-        own = os.pidfd_open(process.pid)
-        ended.register(own, select.POLLIN)
-        while True:
-            for fd, _ in ended.poll(POLL):
-                if fd == own:
-                    found.wall = time.perf_counter() - started
-                    assert not alive
-                    os.close(own)
-                    assert process.wait() == 0, told.seek(0) or told.read()
-                    told.seek(0)
-                    found.health = health_wait(told.read())
-                    return found
-                found.ansible += time.perf_counter() - alive.pop(fd)[1]
-                ended.unregister(fd)
-                os.close(fd)
-            known = {pid for pid, _ in alive.values()}
-            for pid in below(process.pid):
-                name, size = seen(pid)
-                found.sizes[name] = max(size, found.sizes.get(name, 0.0))
-                if name == "ansible-playbook" and parent(pid) == process.pid and pid not in known:
-                    with suppress(ProcessLookupError):
-                        fd = os.pidfd_open(pid)
-                        alive[fd] = pid, time.perf_counter()
-                        ended.register(fd, select.POLLIN)
-
-
-def below(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    found = [pid]
-    with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += below(int(child))
-    return found
-
-
-def seen(pid: int) -> tuple[str, float]:
-    """A process's program and its largest resident size so far, in MB."""
-    with suppress(OSError, StopIteration):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-        scripts = (Path(word).name for word in words[:3])
-        name = next(name for name in scripts if not name.startswith(("python", "-")))
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        size = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
-        return name, int(size) / 1024
-    return "?", 0.0
-
-
-def parent(pid: int) -> int | None:
-    """The process that started this one."""
-    with suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return None
-
-
-def health_wait(told: str) -> float:
-    """Seconds until the last service was healthy, as the module on the host tells."""
-    events = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
-    return max(
-        (e["seconds"] for e in events if str(e.get("title")).endswith("is healthy")), default=0.0
-    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def _storm(found: Lab, size: int, *arguments: str) -> list[Done]:
     made = found.rows("SELECT * FROM operations WHERE verb = 'deploy' AND changed = 1")
     expect(len(made) == 1, f"{len(made)} operations made changes")
     actions = [line["action"] for line in found.journal() if line["moment"] == "start"]
-    expect(actions == ["prepare", "release", "start", "health"], f"on the host: {actions}")
+    expect(actions == ["prepare", "release", "run"], f"on the host: {actions}")
     return ended
 
 

@@ -39,7 +39,7 @@ def _spec(found: Lab, token: int, **more: Any) -> str:
     host = record.hosts[0]
     spec = hosts.spec(workspace, record, host, token, **more)
     store.close()
-    return str(hosts.variables(host, spec)["deployer_spec"])
+    return str(hosts.variables(workspace, record, host, spec)["deployer_spec"])
 
 
 def _task(action: str, spec: str) -> subprocess.Popen[str]:
@@ -80,7 +80,7 @@ def living(dice: random.Random) -> str:
         found.deploy()
         (service,) = [p for p in found.services() if "web.py" in " ".join(p.cmdline())]
         service.suspend()  # so that the wait for its health never ends
-        task = _task("health", _spec(found, found.newest_token(), health=HANGING_HEALTH))
+        task = _task("run", _spec(found, found.newest_token(), number=1, health=HANGING_HEALTH))
         pid = task.pid
         until(
             lambda: any(line["pid"] == pid for line in found.journal()),

@@ -293,8 +293,7 @@ class Lab:
         """Whatever began on the host was written down before."""
         actions = {
             "prepare": "configure",
-            "start": "run",
-            "health": "run",
+            "prepare_anyway": "configure",
             "remove": "destroy",
         }
         known = self.rows("SELECT token, verb FROM operations WHERE acting = 1")

@@ -227,6 +227,10 @@ def test_a_bad_set_is_refused(workspace: Workspace, code: int, given: list[str])
 MANIFESTS = {
     "unknown key": (APP.replace("requires", "requirs"), "app.toml:2: requirs"),
     "wrong type": (APP.replace('"answer"', "5"), "app.toml:1: name: must be text"),
+    "no package": (
+        APP.replace("[settings.port]", 'packages = ["caddy", "-o x"]\n[settings.port]'),
+        "app.toml:4: packages[1]: '-o x' is not the name of a Debian package",
+    ),
     "no service": ('name = "answer"\n', "app.toml: services: is missing"),
     "unknown variable": (
         APP.replace("{{ settings.word }}", "{{ settings.wrod }}"),

@@ -10,6 +10,7 @@ import base64
 import json
 import signal
 import sqlite3
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -169,11 +170,24 @@ class World:
     # ---- the seams
 
     def inspect(
-        self, _workspace: object, record: EnvironmentRecord, *, check_health: bool = True
+        self,
+        _workspace: object,
+        record: EnvironmentRecord,
+        *,
+        check_health: bool = True,
+        by: object = None,
+        silent: dict[str, StepError] | None = None,
+        ports: object = None,
     ) -> dict[str, dict[str, Any]]:
         if not record.hosts:
             return {}
-        self.reach("look")
+        try:
+            self.reach("look")
+        except StepError as problem:
+            if silent is None:
+                raise
+            silent[HOST] = problem
+            return {}
         assert self.owner in (None, record.uuid), "it looks at another environment's folder"
         wrong = None
         if self.up is None:
@@ -194,13 +208,20 @@ class World:
                 "releases": sorted(self.releases),
                 "there": self.owner is not None,
                 "processes": [1] if self.up is not None else [],
+                "room": 10**12,
+                "clock": time.time(),
             }
         }
 
-    def check_ports(self, _workspace: object, record: object, _loaded: object) -> list[int]:
-        if record is not None:
-            self.reach("ports")
-        return []
+    def check_ports(
+        self,
+        _workspace: object,
+        _record: object,
+        _wanted: object,
+        _by: object = None,
+        _seen: object = None,
+    ) -> None:
+        self.reach("ports")
 
     def play(
         self, play: Play, _report: Callable[[TaskReport], None], interrupt: Interrupt
@@ -327,6 +348,7 @@ class World:
         patch.setattr(hosts, "inspect", self.inspect)
         patch.setattr(hosts, "private_dir", lambda *parts: folder.joinpath(*parts))
         patch.setattr(ports, "check", self.check_ports)
+        patch.setattr(ports, "check_here", lambda *_: None)
         patch.setattr(run, "_unreachable", lambda _url: None)
         patch.setattr(configure, "_code", lambda: self.code)
         patch.setattr(ansible, "run", self.play)

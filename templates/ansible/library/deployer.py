@@ -12,14 +12,12 @@ def main():
         argument_spec={
             "action": {"type": "str", "required": True, "choices": sorted(actions.ACTIONS)},
             "spec": {"type": "str", "required": True, "no_log": True},
-            "kept": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     ok, result = actions.perform(
         module.params["action"],
         module.params["spec"],
-        kept=module.params["kept"],
         dry=module.check_mode,
     )
     if ok:

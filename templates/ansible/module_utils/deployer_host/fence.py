@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import contextmanager
 
-from . import procs
+from . import commands, place, procs
 from .problem import HostProblem
 
 JOURNAL_BYTES = 256 * 1024  # then it starts anew, and the one before is kept
@@ -21,7 +21,9 @@ def held(spec, action):
     The journal beside it says which operation did what here, and when.
     """
     folder, token = spec["fence"], spec["token"]
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    if folder.startswith(spec["sockets"] + os.sep):
+        place.private(spec["sockets"])
+    place.private(folder)
     note = os.path.join(folder, "running-%d" % os.getpid())
     with open(os.path.join(folder, "token"), "a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -35,7 +37,7 @@ def held(spec, action):
                 "Look at the history; run the command again if it is still wanted.",
             )
         if token > seen:
-            _end_older(folder)
+            _end_older(spec, folder)
             file.seek(0)
             file.truncate()
             file.write(str(token))
@@ -70,16 +72,19 @@ def _journal(folder, token, action, moment):
         pass  # it only tells; what is to be done does not hang on it
 
 
-def _end_older(folder):
-    older = {}
+def _end_older(spec, folder):
+    older, notes = {}, []
     for name in os.listdir(folder):
         if name.startswith("running-"):
-            path = os.path.join(folder, name)
+            notes.append(os.path.join(folder, name))
             try:
-                with open(path) as file:
+                with open(notes[-1]) as file:
                     older[int(name.partition("-")[2])] = json.load(file)
             except ValueError:
                 pass  # written half: its process was ended at that moment
-            os.unlink(path)
     # at once: what an older operation does here may not go on beside ours
     procs.end(older, grace=0.0)
+    if notes:
+        commands.end_older(spec)
+    for path in notes:
+        os.unlink(path)

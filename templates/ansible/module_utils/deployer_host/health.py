@@ -1,112 +1,132 @@
-"""Is a service healthy? Seen from its own host."""
+"""Is a service healthy? Its checks counted, over and over in `run`, at once in a look."""
 
-import http.client
-import socket
-import ssl
-import subprocess
+import queue
+import threading
 import time
-from urllib.parse import urlsplit
 
-CHECK_TIMEOUT = 5.0  # seconds for one check
+from . import checks
+
+POLICY = {"timeout": 60.0, "interval": 0.5, "success_threshold": 2, "failure_threshold": 3}
+SPAN = 3.0  # seconds within which the checks of a look begin, however far apart others are
+GRACE = 1.0  # seconds more than its own that a check gets until it isn't waited for
 
 
-def check(service, cwd, variables):
-    """One check of a service. Returns None if it passed, else why not, in words.
+def policy(spec):
+    """When the services of an environment are healthy; what an older record lacks is filled in."""
+    return dict(POLICY, **(spec.get("health") or {}))
 
-    A command runs in `cwd` with `variables`, as the service does.
+
+class Counter:
+    """Checks of one service, in a row: one that passes zeroes the failures, and the other way.
+
+    What isn't healthy becomes it by `success_threshold` passes in a row; what is ceases to be by
+    `failure_threshold` failures in a row.
     """
-    way = service.get("health") or {}
-    try:
-        if way.get("http"):
-            return _http(way["http"])
-        if way.get("tcp"):
-            host, _, port = way["tcp"].rpartition(":")
-            socket.create_connection((host.strip("[]"), int(port)), CHECK_TIMEOUT).close()
-        elif way.get("command"):
-            return _command(service, cwd, variables)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        shown = way.get("http") or way.get("tcp") or way["command"][0]
-        return "%s: %s" % (shown, error)
-    return None
+
+    def __init__(self, policy, healthy=False):
+        self.healthy = healthy
+        self.passes = self.failures = 0
+        self._policy = policy
+
+    def add(self, passed):
+        """Count one check; returns whether the service is healthy now."""
+        self.passes = self.passes + 1 if passed else 0
+        self.failures = 0 if passed else self.failures + 1
+        if self.passes >= self._policy["success_threshold"]:
+            self.healthy = True
+        elif self.failures >= self._policy["failure_threshold"]:
+            self.healthy = False
+        return self.healthy
 
 
-def _http(url):
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    if parts.scheme == "https":
-        # it asks its own host whether it lives, not who it is
-        unverified = ssl._create_unverified_context()
-        connection = http.client.HTTPSConnection(
-            parts.hostname, port, timeout=CHECK_TIMEOUT, context=unverified
-        )
-    else:
-        connection = http.client.HTTPConnection(parts.hostname, port, timeout=CHECK_TIMEOUT)
-    try:
-        target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
-        connection.request("GET", target, headers={"User-Agent": "deployer", "Connection": "close"})
-        status = connection.getresponse().status
-    finally:
-        connection.close()
-    return None if 200 <= status < 400 else "%s answered %d" % (url, status)
+def unhealthy(services, check, policy, span=0.0):
+    """Which of the services that are up are unhealthy: {name: why}. Nothing where one check passes.
 
+    `check(service)` is None or why not; it is called in threads, for all services side by side.
+    A service is unhealthy after `failure_threshold` failures in a row that began `interval` apart,
+    and not before `span` seconds. The next check begins although the last one hangs, so that all of
+    it takes little longer than one.
+    """
+    threshold = policy["failure_threshold"]
+    pause = min(policy["interval"], SPAN / threshold)
+    left = {service["name"]: service for service in services if service.get("health")}
+    counters = {name: Counter(policy, healthy=True) for name in left}
+    begun, open_ = dict.fromkeys(left, 0), dict.fromkeys(left, 0)
+    answers = queue.Queue()
+    wrong, last = {}, {}
 
-def _command(service, cwd, variables):
-    command = service["health"]["command"]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=dict(variables, **service["environment"]),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=CHECK_TIMEOUT,
-        )
-    except subprocess.TimeoutExpired:
-        return "%s took over %d s" % (command[0], CHECK_TIMEOUT)
-    if done.returncode == 0:
-        return None
-    said = done.stdout.decode("utf-8", "replace").strip().splitlines()[-1:]
-    return "%s exited %d%s" % (command[0], done.returncode, ": " + said[0] if said else "")
+    def ask(service):
+        try:
+            answers.put((service["name"], check(service)))
+        except Exception as error:  # told by whoever waits for the answer
+            answers.put((service["name"], error))
+
+    began = due = time.monotonic()
+    patience = max([checks.timeout(service) for service in left.values()], default=0.0)
+    limit = began + max(span, SPAN) + patience + GRACE
+    while left:
+        now = time.monotonic()
+        if now >= limit:
+            wrong.update((name, last.get(name) or "its check doesn't end") for name in left)
+            break
+        if now >= due:
+            due = now + pause
+            for name, service in left.items():
+                wanted = begun[name] < threshold or now - began < span
+                if wanted and open_[name] < threshold:
+                    begun[name] += 1
+                    open_[name] += 1
+                    threading.Thread(target=ask, args=(service,), daemon=True).start()
+        try:
+            name, problem = answers.get(timeout=max(0.0, due - now))
+        except queue.Empty:
+            pass
+        else:
+            if isinstance(problem, Exception):
+                raise problem
+            open_[name] -= 1
+            last[name] = problem
+            counters[name].add(problem is None)
+            if problem is None:
+                left.pop(name, None)
+        waited = time.monotonic() - began >= span
+        for name in [name for name in left if waited and not counters[name].healthy]:
+            wrong[name] = last[name]
+            del left[name]
+    return wrong
 
 
 def wait(services, states, check, policy, patience):
     """Wait until each service is up and passed its check often enough in a row.
 
-    `states()` gives {name: (up, given up, word)}, `check(service)` is None or why not. Gives up
-    after `patience` seconds on each that doesn't pass, on one as soon as its runtime has. Returns
-    ({name: seconds}, {name: why not}).
+    `states()` gives {name: (up, given up, word)}, `check(services)` which of some fail one check:
+    {name: why}. Gives up after `patience` seconds on each that doesn't pass, on one as soon as its
+    runtime has. Returns ({name: seconds}, {name: why not}).
     """
     started = time.monotonic()
-    row = dict.fromkeys((service["name"] for service in services), 0)
-    healthy, failed, last = {}, {}, {}
-    while True:
-        seen = states()
-        for service in services:
-            name = service["name"]
-            if name in healthy or name in failed:
-                continue
-            up, given_up, word = seen.get(name, (False, False, "not there"))
-            if given_up:
-                failed[name] = "it " + word
-                continue
-            wrong = check(service) if up else "it is %s" % word
-            row[name] = 0 if wrong else row[name] + 1
-            last[name] = wrong
-            wanted = policy["success_threshold"] if service.get("health") else 1
-            if row[name] >= wanted:
+    unchecked = dict(policy, success_threshold=1)
+    counters = {s["name"]: Counter(policy if s.get("health") else unchecked) for s in services}
+    left = {service["name"]: service for service in services}
+    healthy, failed = {}, {}
+    while left:
+        seen = dict.fromkeys(left, (False, False, "not there"))
+        seen.update(states())
+        for name in [name for name in left if seen[name][1]]:
+            failed[name] = "it " + seen[name][2]
+            del left[name]
+        up = [service for name, service in left.items() if seen[name][0]]
+        wrong = {name: "it is %s" % seen[name][2] for name in left if not seen[name][0]}
+        wrong.update(check(up))
+        for name in list(left):
+            if counters[name].add(name not in wrong):
                 healthy[name] = time.monotonic() - started
-        waiting = [
-            s["name"] for s in services if s["name"] not in healthy and s["name"] not in failed
-        ]
-        if not waiting:
-            return healthy, failed
+                del left[name]
         if time.monotonic() - started >= patience:
             # what passes may finish its row: another service's slow check took the time
-            failed.update((name, last[name]) for name in waiting if last[name])
-            waiting = [name for name in waiting if not last[name]]
-            if not waiting:
-                return healthy, failed
-        # what is only coming up costs nothing to look at again; checks keep their interval
-        checked = any(seen.get(name, (False,))[0] for name in waiting)
-        time.sleep(policy["interval"] if checked else min(policy["interval"], 0.1))
+            failed.update((name, wrong[name]) for name in left if name in wrong)
+            left = {name: service for name, service in left.items() if name not in wrong}
+        if left:
+            # what is only coming up costs nothing to look at again; checks keep their interval
+            checked = any(seen[name][0] for name in left)
+            time.sleep(policy["interval"] if checked else min(policy["interval"], 0.1))
+    return healthy, failed

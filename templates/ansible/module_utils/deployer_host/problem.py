@@ -10,3 +10,16 @@ class HostProblem(Exception):
         self.message = message
         self.hint = hint
         self.output = output or []
+
+    @classmethod
+    def of(cls, error):
+        """The problem that an `OSError` is."""
+        place = ": %s" % error.filename if error.filename else ""
+        return cls("HOST_FAILED", "%s%s" % (error.strerror or error, place))
+
+    def answer(self):
+        """As Ansible and calls over SSH take it."""
+        return {
+            "msg": self.message,
+            "problem": {"code": self.code, "hint": self.hint, "output": self.output},
+        }

@@ -1,10 +1,16 @@
 """Processes of this host, as /proc shows them."""
 
 import os
+import pwd
+import re
 import signal
 import time
 
+from .problem import HostProblem
+
 SERVICES_VARIABLE = "DEPLOYER_SERVICES"
+RELEASE_VARIABLE = "DEPLOYER_RELEASE"
+USER = re.compile(r"deployer-[0-9a-f]{8}")  # the form of every user that services run as
 
 
 def _stat(pid):
@@ -35,11 +41,44 @@ def ancestors(pid):
     return found
 
 
+def peek(pid, read):
+    """What `read()` finds in /proc of `pid`.
+
+    Root in a container may lack CAP_SYS_PTRACE and with it the sight of others' processes: it
+    becomes the user of an environment's services for that moment (ptrace(2), access mode check).
+    """
+    try:
+        return read()
+    except PermissionError:
+        owner = os.stat("/proc/%d" % pid)
+        if os.geteuid() != 0 or not _is_services_user(owner.st_uid):
+            raise
+    group = os.getegid()
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        return read()
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+
+
+def _is_services_user(uid):
+    try:
+        return USER.fullmatch(pwd.getpwuid(uid).pw_name) is not None
+    except KeyError:
+        return False
+
+
 def variables(pid):
     """The environment that `pid` started with; empty if it can't be read."""
-    try:
+
+    def read():
         with open("/proc/%d/environ" % pid, "rb") as file:
-            pairs = file.read().split(b"\0")
+            return file.read().split(b"\0")
+
+    try:
+        pairs = peek(pid, read)
     except OSError:
         return {}
     found = {}
@@ -49,20 +88,74 @@ def variables(pid):
     return found
 
 
+def name(pid):
+    """The name of a process, as its kernel has it."""
+    try:
+        with open("/proc/%d/comm" % pid) as file:
+            return file.read().strip()
+    except OSError:
+        return "a process"
+
+
 def pids():
     """Every process there is, but this one."""
     own = os.getpid()
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != own]
 
 
+def slice_name(uuid):
+    """The slice of systemd's that an environment's units are in."""
+    return "deployer-%s.slice" % uuid.replace("-", "")
+
+
+def cgroup(pid):
+    """Where systemd has put `pid`; empty if it can't be read (cgroups(7), both versions)."""
+    try:
+        with open("/proc/%d/cgroup" % pid) as file:
+            paths = dict(line.rstrip("\n").split(":", 2)[1:] for line in file)
+    except OSError:
+        return ""
+    return paths.get("name=systemd") or paths.get("") or ""
+
+
 def of_environment(uuid):
-    """Processes of an environment's services: (pid, variables), the supervisor's among them."""
+    """Processes of an environment's services: (pid, variables), the supervisor's among them.
+
+    By the variable that they start with; under systemd by their slice too, since some programs
+    write a title over their variables.
+    """
+    slices = "/" + slice_name(uuid) + "/" if os.path.isdir("/run/systemd/system") else None
     found = []
     for pid in pids():
         seen = variables(pid)
-        if seen.get(SERVICES_VARIABLE) == uuid and start_time(pid) is not None:
+        if seen.get(SERVICES_VARIABLE) != uuid and not (slices and slices in cgroup(pid)):
+            continue
+        if start_time(pid) is not None:
             found.append((pid, seen))
     return found
+
+
+def of_user(uid):
+    """Processes that run as a user."""
+    found = []
+    for pid in pids():
+        try:
+            if os.stat("/proc/%d" % pid).st_uid == uid:
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def end_environment(uuid):
+    """End every process of an environment's services; raise `HostProblem` if one stays."""
+    # again until none is found: a process may have forked while we looked
+    for _ in range(5):
+        found = {pid: start_time(pid) for pid, _ in of_environment(uuid)}
+        if not found:
+            return
+        end(found)
+    raise HostProblem("SERVICE_FAILED", "processes of this environment can't be ended")
 
 
 def end(targets, grace=10.0):

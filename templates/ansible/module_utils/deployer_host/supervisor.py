@@ -3,16 +3,18 @@
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
 import xmlrpc.client
 
-from . import place, procs, releases
+from . import logs, place, procs, users
 from .problem import HostProblem
 
 UP = "RUNNING"
 GIVEN_UP = ("FATAL", "UNKNOWN")
+DOWN = ("STOPPED", "EXITED", "FATAL")
 START_WAIT = 10.0  # seconds until the daemon must answer
 STOP_WAIT = 30.0  # seconds until it must be gone; it gives services 10
 
@@ -58,25 +60,24 @@ def _api(spec):
 
 
 def install(spec, dry=False):
-    """Place what the daemon needs beside its configuration; return whether anything changed."""
-    target = place.path(spec, "runtime", "launch.py")
-    if dry:
-        return not os.path.exists(target)
-    changed = place.write(target, spec["launcher"])
-    # a short, plain name for an interpreter whose own path may hold anything
-    python = place.path(spec, "runtime", "python")
-    if not os.path.exists(python):
-        place.discard(python)
-        os.symlink(spec["python"], python)
-        changed = True
-    return changed
+    """See that supervisor is here; there is nothing to change."""
+    if not installed(spec):
+        raise HostProblem(
+            "TOOL_MISSING",
+            "supervisor is not installed on %s" % spec["host"],
+            "Install the package supervisor there.",
+        )
+    return False
 
 
 def installed(spec):
-    """Whether `install` has nothing to do."""
-    return os.path.exists(place.path(spec, "runtime", "launch.py")) and os.path.exists(
-        place.path(spec, "runtime", "python")
-    )
+    """Whether supervisor is here."""
+    return bool(spec.get("supervisord")) and shutil.which(spec["supervisord"][0]) is not None
+
+
+def warnings(spec):
+    """There is nothing to know of it that its install would not refuse."""
+    return []
 
 
 def _configuration(spec, services, number):
@@ -89,6 +90,7 @@ def _configuration(spec, services, number):
         "logfile_maxbytes=1MB",
         "logfile_backups=1",
         "umask=022",
+        *(["user=root"] if spec["user"] else []),  # it says so itself, else warns at each start
         "[unix_http_server]",
         "file=" + _socket(spec),
         "chmod=0600",
@@ -100,6 +102,7 @@ def _configuration(spec, services, number):
             "[program:%s]" % service["name"],
             # the release is part of the process's name: another release is another process
             "process_name=r%d" % number,
+            *(["user=" + spec["user"]] if spec["user"] else []),
             "command=runtime/python -I runtime/launch.py %s %d" % (service["name"], number),
             # relative to the root, where the daemon runs: a % in %(here)s would be expanded again
             "stdout_logfile=logs/%s.log" % service["name"],
@@ -121,19 +124,21 @@ def start(spec, services, number):
 
     Returns (changed, names of services that were up from this release already).
     """
+    install(spec)
     configuration = place.path(spec, "runtime", "supervisord.conf")
     place.write(configuration, _configuration(spec, services, number))
     before = {pid for pid, _ in procs.of_environment(spec["uuid"])}
     api = _api(spec)
     if api is None or not _is_in_root(spec, api.getPID()):
         # what a lost or killed daemon left behind would stand beside the new services
-        _end_all(spec)
+        _end_daemon(spec, api)
+        procs.end_environment(spec["uuid"])
         _spawn(spec, configuration)
         return True, []
     changed = False
     added, altered, removed = api.reloadConfig()[0]
+    _stop_groups(api, {*removed, *altered})
     for group in removed + altered:
-        api.stopProcessGroup(group)
         api.removeProcessGroup(group)
         changed = True
     _end_strays(spec, api)
@@ -142,7 +147,7 @@ def start(spec, services, number):
         changed = True
     kept = []
     for process in api.getAllProcessInfo():
-        if process["statename"] in ("STOPPED", "EXITED", "FATAL"):
+        if process["statename"] in DOWN:
             _start_one(api, process)
             changed = True
         elif process["pid"] in before and process["statename"] == UP:
@@ -171,17 +176,34 @@ def _start_one(api, process):
 def restart(spec, names):
     """Stop and start services of the running daemon."""
     api = _api(spec)
-    for process in api.getAllProcessInfo() if api else []:
+    if api is None:
+        return
+    _stop_groups(api, names)
+    for process in api.getAllProcessInfo():
         if process["group"] in names:
-            api.stopProcessGroup(process["group"])
             _start_one(api, process)
 
 
+def _stop_groups(api, groups):
+    """Services down, all at once: the daemon by itself would look at each only once a second."""
+    for group in groups:
+        api.stopProcessGroup(group, False)
+    limit = time.monotonic() + STOP_WAIT
+    while True:
+        seen = api.getAllProcessInfo()  # which also makes the daemon look
+        left = [p for p in seen if p["group"] in groups and p["statename"] not in DOWN]
+        if not left:
+            return
+        if time.monotonic() > limit:
+            raise HostProblem("SERVICE_FAILED", "%s doesn't stop" % left[0]["group"])
+        time.sleep(0.02)
+
+
 def _spawn(spec, configuration):
-    variables = dict(spec["variables"])
+    variables = users.variables(spec)
     variables[procs.SERVICES_VARIABLE] = spec["uuid"]
     place.discard(_socket(spec))
-    os.makedirs(spec["sockets"], mode=0o700, exist_ok=True)
+    place.private(spec["sockets"])
     done = subprocess.run(
         [*spec["supervisord"], "-c", configuration],
         cwd=spec["root"],
@@ -203,7 +225,7 @@ def _spawn(spec, configuration):
             raise HostProblem(
                 "SERVICE_FAILED",
                 "supervisord doesn't answer",
-                output=tail(place.path(spec, "logs", "supervisord.log")),
+                output=logs.last(spec, "supervisord"),
             )
         time.sleep(0.02)
     pid = api.getPID()
@@ -212,9 +234,19 @@ def _spawn(spec, configuration):
 
 
 def stop(spec):
-    """Every service and the daemon down, for good; return whether anything was up."""
+    """The daemon and its services down, for good; return whether it was up."""
     api = _api(spec)
-    found = procs.of_environment(spec["uuid"])
+    if not api and not _note(spec):
+        return False
+    _end_daemon(spec, api)
+    place.discard(_socket(spec))
+    place.discard(place.path(spec, "runtime", "daemon.json"))
+    return True
+
+
+def _end_daemon(spec, api):
+    """End the daemon: first, or it would start again what is ended of its services."""
+    note = _note(spec)
     if api:
         daemon = api.getPID()
         started = procs.start_time(daemon)
@@ -222,24 +254,18 @@ def stop(spec):
         limit = time.monotonic() + STOP_WAIT
         while procs.start_time(daemon) == started and time.monotonic() < limit:
             time.sleep(0.02)
-    _end_all(spec)
-    place.discard(_socket(spec))
-    if os.path.isdir(place.path(spec, "runtime")):
-        place.discard(place.path(spec, "runtime", "daemon.json"))
-    return bool(found)
+    elif note:
+        procs.end({note["pid"]: note["start"]}, grace=STOP_WAIT)
 
 
-def _end_all(spec):
-    # again until none is found: a process may have forked while we looked
-    for _ in range(5):
-        found = {pid: procs.start_time(pid) for pid, _ in procs.of_environment(spec["uuid"])}
-        if not found:
-            return
-        note = _note(spec)
-        if note and note["pid"] in found:  # first, or it would start again what we end
-            procs.end({note["pid"]: found.pop(note["pid"])}, grace=STOP_WAIT)
-        procs.end(found)
-    raise HostProblem("SERVICE_FAILED", "processes of this environment can't be ended")
+def remove(spec):
+    """Nothing of it lies outside the root."""
+    return False
+
+
+def traces(spec):
+    """Nothing of it lies outside the root."""
+    return False
 
 
 def _note(spec):
@@ -282,27 +308,6 @@ def states(spec):
     return found
 
 
-def tail(path, lines=20):
-    """The last lines of a log file."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.path.getsize(path) - 64 * 1024))
-            return file.read().decode("utf-8", "replace").splitlines()[-lines:]
-    except OSError:
-        return []
-
-
 def log(spec, service, lines=20):
     """The last lines that a service wrote."""
-    return tail(place.path(spec, "logs", service + ".log"), lines)
-
-
-def current_services(spec):
-    """(number, services) of the current release. Raises `HostProblem` if it is broken."""
-    number = releases.current(spec)
-    if number is None:
-        raise HostProblem("RELEASE_BROKEN", "there is no current release", "Run release first.")
-    wrong = releases.problem(spec, number)
-    if wrong:
-        raise HostProblem("RELEASE_BROKEN", "release %d: %s" % (number, wrong), "Run release.")
-    return number, releases.manifest(spec, number)["services"]
+    return logs.last(spec, service, lines)
