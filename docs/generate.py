@@ -294,7 +294,7 @@ def envelope_success() -> str:
     )
     ran = [VerbResult(verb, "succeeded", verb != "provision", s) for verb, s in seconds.items()]
     found = Summary(record, ["http://127.0.0.1:8080/"], ran)
-    operation = "20260131T115955-1a2b3c4d"
+    operation = "20260131T115955482-1a2b3c4d"
     return _block(_fixed(envelope(found.to_dict(), operation_id=operation)), "json")
 
 
@@ -314,7 +314,7 @@ def envelope_error() -> str:
         ],
     )
     error.resume = "deployer deploy demo"
-    operation = "20260131T115955-1a2b3c4d"
+    operation = "20260131T115955482-1a2b3c4d"
     return _block(_fixed(envelope(None, error=error.to_dict(), operation_id=operation)), "json")
 
 

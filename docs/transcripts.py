@@ -104,7 +104,7 @@ def comparable(text: str) -> str:
     # a service that fails is started as often as a loaded machine has time for
     text = re.sub(r"^(  \| .*\n)\1+", r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}", "MOMENT", text)
-    text = re.sub(r"\d{8}T\d{6}-[0-9a-f]{8}", "OPERATION", text)
+    text = re.sub(r"\d{8}T\d{9}-[0-9a-f]{8}", "OPERATION", text)
     text = re.sub(r"[ ]*\(?\b(\d+m )?\d+(\.\d+)?s\b\)?", "", text)
     text = re.sub(r"\d{3,}", "NUMBER", text)
     return re.sub(r"[ \t-]+", " ", text)

@@ -25,8 +25,9 @@ def utc_now() -> str:
 
 
 def new_operation_id() -> str:
-    """A new operation's id: sorts by time, unique across processes."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    """A new operation's id: sorts by time in milliseconds, unique across processes."""
+    moment = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"[:-3]
+    return f"{moment}-{secrets.token_hex(4)}"
 
 
 class History(Database):

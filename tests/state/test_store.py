@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pytest
 
 from state import backup
 from state.errors import ConflictError, OutdatedTokenError, StoreError
+from state.history import new_operation_id
 from state.machine import Position, State
 from state.store import Store
 from tests.state.store_helpers import HOST, begun, created, lease, python, read_only, started
@@ -340,3 +342,12 @@ def test_a_damaged_store_is_refused_naming_the_newest_backup(
 def _dump(store: Store) -> list[str]:
     with closing(sqlite3.connect(f"file:{store.path}?mode=ro", uri=True)) as connection:
         return [line for line in connection.iterdump() if "leases" not in line]
+
+
+def test_ids_of_operations_a_moment_apart_sort_by_time() -> None:
+    ids = []
+    for _ in range(20):
+        ids.append(new_operation_id())
+        time.sleep(0.002)
+
+    assert ids == sorted(ids)
