@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
 from dataclasses import dataclass
@@ -198,7 +199,8 @@ def call(
         from_start=from_start,
         rollback=rollback,
         skip_hooks=skip_hooks,
-        ask=ask.secret if ask.on_terminal() else None,
+        # the plan that a deploy shows first asks, too
+        ask=functools.cache(ask.secret) if ask.on_terminal() else None,
     )
 
 

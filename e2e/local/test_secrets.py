@@ -6,13 +6,26 @@ import stat
 import subprocess
 from typing import TYPE_CHECKING
 
+import pexpect
 import pytest
 
 from e2e.leaks import Keeper, Watch, keeper, seen
-from e2e.support import DEPLOYER, Environment, fetch
+from e2e.support import DEPLOYER, Environment, Site, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+ASKING = """\
+name = "asking"
+
+[settings]
+token = { type = "secret" }
+
+[[services]]
+name = "idle"
+command = ["sleep", "100000"]
+environment = { TOKEN = "{{ settings.token }}" }
+"""
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +118,29 @@ def test_secrets_that_are_gone_are_all_named_before_anything_is_touched(
         kept.change()
 
     assert environment.record == before
+
+
+def test_a_person_is_asked_once_by_the_plan_and_the_deploy_together(site: Site) -> None:
+    (site.root / "app").mkdir()
+    (site.root / "app" / "app.toml").write_text(ASKING)
+    site.run("create", "shop", "--app", "./app", "--set", "token.prompt=true")
+    shop = Environment(site, "shop")
+
+    _deploy_on_terminal(shop, ("settings.token", "the first"))
+    _deploy_on_terminal(shop, ("settings.token", "the second"), (r"Deploy that\?", "y"))
+
+    file = shop.host / "shared" / ".secrets" / "idle.env"
+    assert "the second" in file.read_text()
+    assert shop.shown["release"] == 2
+
+
+def _deploy_on_terminal(environment: Environment, *talk: tuple[str, str]) -> None:
+    """Deploy, with an answer to each question in turn; there must not be another one."""
+    words = ["-C", str(environment.site.root), "deploy", environment.name]
+    terminal = pexpect.spawn(str(DEPLOYER), words, encoding="utf-8", timeout=60)
+    for question, answer in talk:
+        terminal.expect(question)
+        terminal.sendline(answer)
+    said = terminal.read()
+    terminal.close()
+    assert terminal.exitstatus == 0, said
