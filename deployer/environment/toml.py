@@ -24,6 +24,7 @@ _HEADER = re.compile(r"^\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(
     r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
 )
+_YAML = re.compile(r"\s*(- |---|[\w.-]+\s*:(\s|$))")
 # pydantic's words are Python's; a file has TOML's
 _WRONG_TYPE = {
     "bool_type": "must be true or false",
@@ -60,8 +61,9 @@ class TomlFile:
             )
             message = found[1] if found else str(problem)
             line = int(found[2]) if found and found[2] else self.text.count("\n") + 1
+            fix = "TOML is written key = value" if _YAML.match(_line(self.text, line)) else ""
             raise file_error(
-                [Finding("toml", f"not valid TOML: {message}", file=shown, line=line)]
+                [Finding("toml", f"not valid TOML: {message}", fix=fix, file=shown, line=line)]
             ) from None
         except RecursionError:
             raise file_error(
@@ -182,6 +184,10 @@ class TomlFile:
             return self.finding("value", keys, _WRONG_TYPE[error["type"]], value=error["input"])
         message = str(error["msg"]).removeprefix("Value error, ")
         return self.finding("value", keys, message[0].lower() + message[1:], value=error["input"])
+
+
+def _line(text: str, number: int) -> str:
+    return (text.split("\n", number)[number - 1 : number] or [""])[0]
 
 
 def _refuse_deep(data: dict[str, Any]) -> None:

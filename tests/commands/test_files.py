@@ -19,6 +19,11 @@ FILE = "environments/demo.toml"
 BROKEN = {
     "empty": (b"", "demo.toml: app: is missing"),
     "no TOML": (b'app = "guestbook"\n= 5\n', "demo.toml:2: not valid TOML"),
+    "YAML": (
+        b"# one\napp: guestbook\nsettings:\n  port: 8080\n",
+        "demo.toml:2: not valid TOML: Expected '=' after a key in a key/value pair"
+        " (TOML is written key = value)",
+    ),
     "unended": (b'app = "guest', "demo.toml:1: not valid TOML"),
     "no UTF-8": (b'app = "guestbook"\n# \xff\n', "demo.toml:2: is not UTF-8: byte 0xff"),
     "UTF-16": ('app = "guestbook"\n'.encode("utf-16"), "is not UTF-8"),
