@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from commands.registry import COMMANDS
 from deployer import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from deployer.errors import DeployerError
 
 
@@ -92,11 +95,20 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:], ended=_ignore_signals))
 
 
-def run(arguments: list[str]) -> int:
-    """Run the command line; return the exit code."""
+def _ignore_signals() -> None:
+    """From here on a signal could only keep the exit code from being the one that was earned."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def run(arguments: list[str], *, ended: Callable[[], None] = lambda: None) -> int:
+    """Run the command line; return the exit code.
+
+    `ended` is called when nothing is left but to tell of a failure, or to leave.
+    """
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -108,6 +120,7 @@ def run(arguments: list[str]) -> int:
         _refuse_undecodable(arguments)
         code = cli.main(arguments, prog_name="deployer", standalone_mode=False)
         sys.stdout.flush()
+        ended()
         return code if isinstance(code, int) else 0
     except (BrokenPipeError, SystemExit):
         # the reader has seen enough; what was to be done is done. click exits for it by itself
@@ -116,11 +129,13 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         from deployer.errors import InterruptedOperation
 
-        return _fail(InterruptedOperation("Interrupted"), as_json)
+        error: DeployerError = InterruptedOperation("Interrupted")
     except click.ClickException as problem:
-        return _fail(_usage(problem), as_json)
+        error = _usage(problem)
     except Exception as problem:
-        return _fail(_known(problem), as_json)
+        error = _known(problem)
+    ended()
+    return _fail(error, as_json)
 
 
 def _open_closed_streams() -> None:

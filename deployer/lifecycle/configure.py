@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from deployer import runtimes
+from deployer.errors import Finding, GateError
 from deployer.lifecycle import firewall, packages, readiness
 from deployer.lifecycle.candidate import scan
 from deployer.lifecycle.play import check, play
@@ -32,6 +33,29 @@ def inputs(workspace: Workspace, record: EnvironmentRecord, loaded: Loaded) -> d
         "packages": sorted(loaded.app.manifest.packages),
         "code": _code(),
     }
+
+
+def require(record: EnvironmentRecord, loaded: Loaded) -> None:
+    """Refuse a release for which hosts have not been configured. Raises `GateError`.
+
+    Our own part may be older: what is on hosts works on with the release that it has.
+    """
+    last = record.inputs.get("configure", {})
+    lacking = []
+    runtime, ports = loaded.configuration.runtime, firewall.ports(loaded)
+    if last.get("runtime", runtime) != runtime:
+        lacking.append(f"the runtime {runtime} (it was {last['runtime']})")
+    if packages_new := sorted(set(loaded.app.manifest.packages) - set(last.get("packages", ()))):
+        lacking.append(f"the packages {' '.join(packages_new)}")
+    if last.get("open", ports) != ports:
+        lacking.append("other open ports in the firewall")
+    if lacking:
+        name = record.name
+        raise GateError(
+            f"{name} has to be configured for this release first: it needs {', '.join(lacking)}",
+            hint=f"To do that: deployer configure {name}. All at once: deployer deploy {name}",
+            findings=[Finding("unprepared", what) for what in lacking],
+        )
 
 
 @lru_cache(1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deployer import events
 from deployer.apps import bundle
 from deployer.errors import Code, StepError, hosts_error
-from deployer.lifecycle import build, comparison, hosts, ports, readiness, remote
+from deployer.lifecycle import build, comparison, configure, hosts, ports, readiness, remote
 from deployer.lifecycle.candidate import Candidate, candidate, scan
 from deployer.lifecycle.play import play
 from deployer.lifecycle.steps import Step, StepResult
@@ -49,6 +49,7 @@ def prepare(run: VerbRun) -> list[Step]:
         return _prepare_switch(run, run.options["number"])
     session, record = run.session, run.record
     workspace, loaded = session.workspace, session.loaded()
+    configure.require(record, loaded)
     loaded.secrets.values(loaded.references)  # a person may be asked: before anything moves
     with run.looking("compare", "Compare the application with what is released") as step:
         scanned = scan(loaded)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,9 +81,13 @@ def steps(shop: Environment) -> list[tuple[str, str]]:
     return [(s["name"], s["outcome"]) for o in (last, *last["verbs"]) for s in o["steps"]]
 
 
+def logs(shop: Environment) -> set[Path]:
+    return set((shop.folder / "logs").glob("*.jsonl"))
+
+
 def lines(shop: Environment) -> list[str]:
     """What hooks wrote, as the log of the last operation has it."""
-    log = max((shop.folder / "logs").glob("*.jsonl"))
+    log = max(logs(shop))
     events = [json.loads(line) for line in log.read_text().splitlines()]
     return [e["title"] for e in events if e.get("outcome") == "output"]
 
@@ -231,6 +237,33 @@ def test_an_interrupt_of_a_hook_after_a_verb_leaves_its_work_done(shop: Environm
     assert steps(shop)[-1] == ("after_run", "interrupted")
     assert shop.shown["state"] == "running"
     assert shop.service("idle").is_running()
+
+
+def test_impatient_interrupts_end_it_with_the_same_exit_code(site: Site) -> None:
+    script(site.root / "hooks" / "hang", HANGING)
+    (site.root / "app").mkdir()
+    (site.root / "app" / "app.toml").write_text(APP)
+    site.run("create", "quiet", "--app", "./app")
+    shop = Environment(site, "quiet")
+    write_own(shop, 'before_configure = "hooks/hang"')
+    command = [str(DEPLOYER), "-C", str(site.root), "deploy", "quiet", "--output", "json"]
+
+    for number in range(1, 6):
+        running = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        until("it hangs", partial(_hangs, shop, number))
+        while running.poll() is None:
+            running.send_signal(signal.SIGINT)
+            time.sleep(0.001)
+        assert running.returncode == 130
+
+    # a second one leaves at once; the next operation ends what is left
+    shop("destroy", "--yes")
+    assert not workers(shop.uuid)
+
+
+def _hangs(shop: Environment, number: int) -> bool:
+    """Whether its deploy of this number is at the hook."""
+    return len(logs(shop)) == number and lines(shop) == ["hanging"]
 
 
 def test_a_hook_that_can_not_be_run_is_found_before_anything_is_touched(shop: Environment) -> None:

@@ -105,6 +105,21 @@ def test_an_upgrade_that_fails_while_looking_has_nothing_to_return_from(
     assert (edited.shown["state"], edited.shown["release"]) == ("running", before)
 
 
+def test_a_release_waits_for_hosts_that_are_configured_for_it(running: Environment) -> None:
+    manifest = running.site.root / "app" / "app.toml"
+    text, before = manifest.read_text(encoding="utf-8"), running.record
+    manifest.write_text(text.replace("requires =", 'packages = ["bash"]\nrequires ='))
+    try:
+        for verb in ("upgrade", "redeploy", "release"):
+            refused = running(verb, code=7)
+            assert "the packages bash" in refused.error["message"]
+            assert f"deployer configure {running.name}" in refused.error["hint"]
+            assert running.record.position == before.position
+        assert running("deploy").verbs == ["configure", "release", "run"]
+    finally:
+        manifest.write_text(text, encoding="utf-8")
+
+
 def test_a_rollback_needs_no_files_of_the_application(edited: Environment) -> None:
     change(edited, HEADING, "Regretted.")
     edited("upgrade")
