@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEPLOYER := $(BIN)/deployer -C .demo
+TESTS ?= tests e2e/local
 PYTEST_ARGS ?=
 
 .PHONY: demo demo-down test lint docs bench clean
@@ -19,7 +20,7 @@ demo-down: .venv/installed
 	@$(DEPLOYER) destroy demo --yes
 
 test: .venv/test-installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS) $(PYTEST_ARGS)
 
 lint: .venv/test-installed
 	$(BIN)/ruff format .
