@@ -47,7 +47,7 @@ class Change:
     """One thing that would be changed.
 
     `action`: create, change, replace, remove, start, restart or stop; `kind`: resource, host,
-    package, file, service or firewall; `details`: attributes, or the lines of a unified diff.
+    package, file, service, secret or firewall; `details`: attributes, or a unified diff's lines.
     """
 
     action: str

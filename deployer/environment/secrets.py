@@ -129,7 +129,7 @@ def _output(command: list[str], base: Path) -> str:
 
 def _missing(what: str, way: str, where: Any, reason: str) -> StepError:
     place, hint = {
-        "env": (f"the environment variable {where}", f"Set it: export {where}=…"),
+        "env": (f"the environment variable {where}", "Set and export it."),
         "file": (f"the file {where}", "Write it there, readable for you alone."),
         "command": (
             f"the command {where[0] if way == 'command' else ''}",

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What would be released under a number. `identity` is the same for the same release."""
+    """What would be released under a number. `identity` is the same for the same release;
+    `secrets` has a digest of each, by the setting's name.
+    """
 
     number: int
     now: datetime
     bundle: Bundle
     rendered: dict[str, Rendered]
     identity: str
+    secrets: dict[str, str]
 
 
 def scan(loaded: Loaded) -> Bundle:
@@ -68,9 +71,9 @@ def candidate(
         "runtime": loaded.configuration.runtime,
         "hosts": {name: r.identity() for name, r in rendered.items()},
     }
-    if loaded.references:
-        values = loaded.secrets.values(loaded.references)
-        seen = digests(workspace.secrets_key, values, make=not only_look)
+    values = loaded.secrets.values(loaded.references)
+    seen = digests(workspace.secrets_key, values, make=not only_look)
+    if seen:
         parts["secrets"] = {name: [loaded.references[name], seen[name]] for name in seen}
     identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return Candidate(number, now, scanned, rendered, identity)
+    return Candidate(number, now, scanned, rendered, identity, seen)

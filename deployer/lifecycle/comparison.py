@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from deployer.apps.bundle import Bundle
     from deployer.apps.render import Rendered
+    from deployer.lifecycle.candidate import Candidate
     from deployer.lifecycle.steps import StepRun
     from state.records import HostRecord
 
@@ -23,21 +24,26 @@ ACTIONS = {"added": "create", "changed": "change", "removed": "remove"}
 
 def preview(
     step: StepRun,
-    bundle: Bundle,
-    rendered: dict[str, Rendered],
+    chosen: Candidate,
     told: Callable[[HostRecord], dict[str, Any]],
+    secrets: dict[str, str],
 ) -> StepResult:
     """Compare the release with the current one of every host. Changes nothing.
 
-    Small text files that change come with a unified diff, except those that are for the
-    services' user alone; of a service only its name is told.
+    `secrets` has the digests of the current release's, by the setting's name. Small text files
+    that change come with a unified diff, except those that are for the services' user alone; of
+    a service or a secret only its name is told.
     """
-    changes: list[Change] = []
+    changes = [
+        Change("change" if name in secrets else "create", "secret", name)
+        for name, digest in chosen.secrets.items()
+        if secrets.get(name) != digest
+    ]
     found = check(step, "release", more=told)
     for host, seen in found.items():
         for what, action in ACTIONS.items():
             changes += [
-                Change(action, "file", path, host, _diff(path, seen, bundle, rendered[host]))
+                Change(action, "file", path, host, _diff(path, seen, chosen, host))
                 for path in seen["files"][what]
             ]
         for what, action in ACTIONS.items():
@@ -47,9 +53,9 @@ def preview(
     )
 
 
-def _diff(path: str, seen: dict[str, Any], bundle: Bundle, rendered: Rendered) -> tuple[str, ...]:
+def _diff(path: str, seen: dict[str, Any], chosen: Candidate, host: str) -> tuple[str, ...]:
     before = seen["texts"].get(path)
-    after = _text(path, bundle, rendered)
+    after = _text(path, chosen.bundle, chosen.rendered[host])
     if before is None or after is None:
         return ()
     lines = unified_diff(

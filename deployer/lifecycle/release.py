@@ -98,7 +98,7 @@ def prepare(run: VerbRun) -> list[Step]:
         return _install(step, chosen, path, before)
 
     def preview(step: StepRun) -> StepResult:
-        return comparison.preview(step, chosen.bundle, chosen.rendered, _told(step, chosen))
+        return comparison.preview(step, chosen, _told(step, chosen), _digests(run))
 
     if not loaded.app.manifest.build:
         title = f"Put release {number} in place"
@@ -115,6 +115,13 @@ def prepare(run: VerbRun) -> list[Step]:
             preview=lambda _: StepResult(changed=True),
         ),
     ]
+
+
+def _digests(run: VerbRun) -> dict[str, str]:
+    """Those of the secrets of the release that is current."""
+    number = run.record.inputs.get("release", {}).get("number")
+    current = run.session.store.release(run.record.id, number) if number else None
+    return dict(current.manifest.get("digests", {})) if current else {}
 
 
 def _next_number(
@@ -176,6 +183,7 @@ def _record(run: VerbRun, chosen: Candidate) -> ReleaseRecord:
             "source": app.source.to_record(),
             "hooks": app.manifest.hooks,
             "secrets": run.session.loaded().references,
+            "digests": chosen.secrets,
             "hosts": {name: _public(found) for name, found in chosen.rendered.items()},
         },
     )

@@ -68,10 +68,14 @@ def test_a_changed_secret_is_a_new_release_and_the_same_one_is_none(
 
     assert environment("deploy").verbs == []
     kept.change()
+    planned = environment("plan")
     changed = environment("deploy", "--verbose", "--progress", "json")
     service = seen(fetch(environment.url))
     back = environment("rollback")
 
+    found = [c for v in planned.data["verbs"] for s in v["steps"] for c in s["changes"]]
+    assert [c["name"] for c in found if c["kind"] == "secret"] == ["from_env"]
+    assert not kept.said(planned.stdout + planned.stderr)
     assert changed.verbs == ["release", "run"]
     assert service == kept.wanted("127.0.0.1")
     assert back.data["release"] == before
