@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 def ask(found: Deployer, wish: Wish, overrides: tuple[str, ...]) -> tuple[Wish, tuple[str, ...]]:
     """The wish and the `--set` values, completed by who sits there.
 
-    Asks for the application, the provider, and what these want that has no default. Nothing is
-    written meanwhile, so that it can be left at any question.
+    Asks for the application, the provider, and what these want that has no default. No
+    environment is written meanwhile, so that it can be left at any question.
     """
     from deployer import apps, providers
     from deployer.apps.reference import from_here
+    from deployer.apps.sources import Fetch, Sources
     from deployer.environment.layers import parse_overrides
     from deployer.errors import FileError
 
@@ -46,9 +47,15 @@ def ask(found: Deployer, wish: Wish, overrides: tuple[str, ...]) -> tuple[Wish, 
         options = providers.find(workspace, wish.provider or "local").manifest.options
         more += _missing("provider_options", options, given)
     with suppress(FileError):
-        settings = apps.find(workspace, wish.app or "").manifest.settings
+        sources = Sources(workspace, Fetch.MISSING, told=_told)
+        settings = apps.find(workspace, wish.app or "", sources).manifest.settings
         more += _missing("settings", settings, given)
     return wish, (*overrides, *more)
+
+
+def _told(what: str, outcome: str, _seconds: float) -> None:
+    if outcome == "waiting":
+        click.echo(f"  … {what}", err=True)
 
 
 def _missing(

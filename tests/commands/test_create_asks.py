@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import tomllib
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ import pexpect
 from tests.commands.conftest import APP, DEPLOYER
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.commands.conftest import Workspace
 
 OWN = """
@@ -94,3 +97,21 @@ def test_nothing_is_asked_with_yes(workspace: Workspace) -> None:
     terminal.expect("demo is created")
     assert "Application" not in terminal.before
     terminal.expect(pexpect.EOF)
+
+
+def test_the_settings_of_an_application_in_a_repository_are_asked_for(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    repository = tmp_path_factory.mktemp("repository")
+    (repository / "app.toml").write_text(NEEDY, encoding="utf-8")
+    person = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org")
+    for words in (["init", "-q"], ["add", "-A"], [*person, "commit", "-q", "-m", "one"]):
+        subprocess.run(["git", "-C", str(repository), *words], check=True)
+
+    terminal = start(workspace, "--app", f"file://{repository}", "--provider", "local")
+
+    terminal.expect("greeting: ")
+    terminal.sendline("good day")
+    terminal.expect("demo is created")
+    terminal.expect(pexpect.EOF)
+    assert workspace("validate", "demo").code == 0
