@@ -143,7 +143,7 @@ class Keeper:
         """The files below some folders that a secret is in."""
         needles = self.needles()
         files = [p for path in paths for p in path.rglob("*") if p.is_file() and not p.is_symlink()]
-        return [p for p in files if any(n in p.read_bytes() for n in needles)]
+        return [p for p in files if any(n in content(p) for n in needles)]
 
     def left_here(self) -> list[Path]:
         """The files of this machine that a secret is in, but for where it came from."""
@@ -153,6 +153,13 @@ class Keeper:
     def said(self, text: str) -> list[bytes]:
         """What is told of a secret in a text."""
         return [needle for needle in self.needles() if needle in text.encode()]
+
+
+def content(path: Path) -> bytes:
+    """What is in a file; nothing if another deployment has just removed its own."""
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    return b""
 
 
 @contextmanager
