@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -142,8 +143,12 @@ class Keeper:
     def found_in(self, paths: Iterable[Path]) -> list[Path]:
         """The files below some folders that a secret is in."""
         needles = self.needles()
-        files = [p for path in paths for p in path.rglob("*") if p.is_file() and not p.is_symlink()]
-        return [p for p in files if any(n in content(p) for n in needles)]
+        # unlike rglob, walk goes on where a folder is removed meanwhile
+        walks = (os.walk(path) for path in paths)
+        files = [
+            Path(folder, name) for walk in walks for folder, _, names in walk for name in names
+        ]
+        return [file for file in files if any(needle in content(file) for needle in needles)]
 
     def left_here(self) -> list[Path]:
         """The files of this machine that a secret is in, but for where it came from."""
@@ -156,9 +161,10 @@ class Keeper:
 
 
 def content(path: Path) -> bytes:
-    """What is in a file; nothing if another deployment has just removed its own."""
+    """What is in a file; nothing if it is none, or another deployment has just removed its own."""
     with suppress(FileNotFoundError):
-        return path.read_bytes()
+        if path.is_file() and not path.is_symlink():
+            return path.read_bytes()
     return b""
 
 
