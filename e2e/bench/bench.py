@@ -3,8 +3,8 @@
 Prints a Markdown table. Every ratio is one of medians, taken in this run, with what is compared
 run in turns, so that a busy machine slows both alike.
 
-- Start-up, `list` and a no-op `deploy` are compared with a bare `python -c "import click"`, the
-  least that a command line of this kind can do.
+- Start-up, `list`, `validate` and a no-op `deploy` are compared with a bare
+  `python -c "import click"`, the least that a command line of this kind can do.
 - "What deployer adds" is the wall time of a first `deploy` on this machine without the time in
   which an `ansible-playbook` of it was alive. That time is watched from outside: from when the
   process is first seen among deployer's children until the kernel says that it has ended. What
@@ -30,6 +30,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from deployer.errors import Exit
 from deployer.paths import TEMPLATES, Workspace
 from deployer.tools.process import child_environment
 from e2e.bench import on_hosts
@@ -42,6 +43,15 @@ if TYPE_CHECKING:
 
 BARE = [sys.executable, "-c", "import click"]
 ENVIRONMENTS = 1000
+WRONG = {
+    "site.yml": """\
+- hosts: all
+  tasks:
+    - get_url: { url: "http:/example.org/", dest: /srv/page.html, mode: '0900' }
+""",
+    "net.conf.j2": "subnet = 172.17.0.0/33\n",
+    "main.tf": 'resource "docker_network" "n" {\n  subnet = "172.17.0.0/33"\n}\n',
+}
 NOTHING_TO_DO = {"meta: noop": "ansible.builtin.meta: noop", "ping": "ansible.builtin.ping:"}
 
 
@@ -77,7 +87,9 @@ def quick(folder: Path, rounds: int) -> list[Row]:
     many = folder / "many"
     many.mkdir()
     fill(many)
-    with deployed(folder / "noop") as noop:
+    with deployed(folder / "noop") as noop, created(folder / "wrong") as wrong:
+        for name, text in WRONG.items():
+            (folder / "wrong" / name).write_text(text)
         return [
             ratio("`deployer --version`", [DEPLOYER, "--version"], 1.6, rounds),
             ratio(
@@ -87,13 +99,20 @@ def quick(folder: Path, rounds: int) -> list[Row]:
                 rounds,
             ),
             ratio("`deployer deploy`, nothing to do", [*noop, "deploy", "demo"], 10, rounds),
+            ratio(
+                "`deployer validate` that refuses a playbook, a template and a Terraform module",
+                [*wrong, "validate", "demo"],
+                20,
+                rounds,
+                Exit.GATE,
+            ),
         ]
 
 
-def ratio(what: str, command: list[str], limit: float, rounds: int) -> Row:
-    """`command` against the bare start, run in turns."""
-    timed(BARE), timed(command)  # the first ones fill caches
-    pairs = [(timed(BARE), timed(command)) for _ in range(rounds)]
+def ratio(what: str, command: list[str], limit: float, rounds: int, code: int = 0) -> Row:
+    """`command`, which exits with `code`, against the bare start, run in turns."""
+    timed(BARE), timed(command, code=code)  # the first ones fill caches
+    pairs = [(timed(BARE), timed(command, code=code)) for _ in range(rounds)]
     found = median(b for _, b in pairs) / median(a for a, _ in pairs)
     return Row(
         f'{what}, against `python -c "import click"`',

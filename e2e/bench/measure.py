@@ -74,9 +74,13 @@ def _at(event: dict[str, Any]) -> float:
 
 
 def timed(
-    command: list[str], environment: dict[str, str] | None = None, folder: Path | None = None
+    command: list[str],
+    environment: dict[str, str] | None = None,
+    folder: Path | None = None,
+    *,
+    code: int = 0,
 ) -> float:
-    """Seconds that a command takes. Raises if it fails."""
+    """Seconds that a command takes. Raises if it does not exit with `code`."""
     with tempfile.TemporaryFile("w+") as told:
         started = time.perf_counter()
         done = subprocess.run(
@@ -88,7 +92,7 @@ def timed(
             stderr=subprocess.STDOUT,
         )
         seconds = time.perf_counter() - started
-        assert done.returncode == 0, (command, told.seek(0), told.read())
+        assert done.returncode == code, (command, told.seek(0), told.read())
         return seconds
 
 
