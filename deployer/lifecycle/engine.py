@@ -119,7 +119,7 @@ class _Execution:
             events.OperationStarted, title=VERBS[self.verb].title, index=index, total=total
         )
         try:
-            if VERBS[self.verb].raises and not self.porcelain and not session.by_record:
+            if VERBS[self.verb].raises and not self.porcelain and session.by_record is None:
                 static.check(session.workspace, session.loaded(), hooks=not session.call.skip_hooks)
             steps = self._remaining(self.module.prepare(run))
             session.interrupt.check()
@@ -344,9 +344,9 @@ def configuration_of(session: Session, verb: str, record: EnvironmentRecord) -> 
     `stop`, `clear` and `destroy` go by the one recorded with the last intent, so that a missing
     or broken file never blocks them.
     """
-    if VERBS[verb].raises and not session.by_record:
+    if VERBS[verb].raises and session.by_record is None:
         return session.loaded().configuration
-    return Configuration.from_record(record.name, record.config)
+    return Configuration.from_record(record.name, session.by_record or record.config)
 
 
 def _titles(steps: list[Step]) -> str:

@@ -79,13 +79,18 @@ def upgrade(session: Session) -> list[VerbResult]:
             verbs.run("run")
         except (StepError, GateError) as problem:
             if session.record().version != before.version:  # else it failed while looking
-                _return(session, operation, problem)
+                _return(session, operation, problem, before)
             raise
     return verbs.ran
 
 
-def _return(session: Session, operation: Operation, problem: DeployerError) -> None:
-    """Go back to the last healthy release after `problem`, and say in it how that went."""
+def _return(
+    session: Session, operation: Operation, problem: DeployerError, before: EnvironmentRecord
+) -> None:
+    """Go back to the last healthy release after `problem`, and say in it how that went.
+
+    It is judged by the configuration of `before`: the new one may be what is wrong.
+    """
     record = session.record()
     failed = record.intents.get("release", {}).get("number")
     last = _last_healthy(session, record, but=failed)
@@ -93,7 +98,7 @@ def _return(session: Session, operation: Operation, problem: DeployerError) -> N
         problem.hint = f"{problem.hint} There is no healthy release to return to.".strip()
         return
     _note(session, f"returning to release {last.number}, the last that was healthy")
-    session.by_record = True
+    session.by_record = before.config
     # nothing of the operator's or the failed release's may stand in the way back
     session.call = replace(session.call, skip_hooks=True)
     try:
@@ -112,7 +117,7 @@ def rollback(session: Session, number: int | None = None) -> list[VerbResult]:
     record = session.record()
     check_allowed("release", record)
     target = _target(session, record, number)
-    session.by_record = True
+    session.by_record = record.config
     with recorded(session, f"Rolling {session.name} back to release {target.number}") as operation:
         session.secrets.values(target.manifest.get("secrets", {}))
         verbs = _Composition(session, operation, 2)
@@ -174,7 +179,7 @@ def restart(session: Session, service: str | None = None) -> list[VerbResult]:
     check_allowed("run", record)
     if service is not None:
         _check_service(session, record, service)
-    session.by_record = True
+    session.by_record = record.config
     what = service or f"the services of {session.name}"
     with recorded(session, f"Restarting {what}") as operation:
         verbs = _Composition(session, operation, 0)

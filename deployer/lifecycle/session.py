@@ -82,8 +82,8 @@ class Session:
     token: int = 0
     dry: bool = False
     """Steps tell what they would change, and change nothing: a rehearsal."""
-    by_record: bool = False
-    """Verbs go by what is recorded; no file of the user is read."""
+    by_record: dict[str, Any] | None = None
+    """The recorded configuration that verbs go by; then no file of the user is read."""
     _loaded: Loaded | None = field(default=None, repr=False)
 
     def record(self) -> EnvironmentRecord:

@@ -71,6 +71,19 @@ def test_an_upgrade_that_fails_is_back_on_the_old_release_by_itself(edited: Envi
     assert releases(edited)[before + 1]["healthy_at"] is None
 
 
+def test_an_upgrade_that_fails_is_undone_under_the_health_policy_of_before(
+    edited: Environment,
+) -> None:
+    before = edited.record
+    change(edited, '"""The page', CRASH + '"""The page')
+
+    failed = edited("upgrade", "--set", "health.timeout=0.1", code=40)
+
+    assert failed.error["details"]["returned_to"] == before.inputs["release"]["number"]
+    assert edited.record.config == before.config
+    assert edited.shown["state"] == "running"
+
+
 def test_an_upgrade_to_a_port_that_is_taken_is_back_on_the_old_release(
     edited: Environment,
 ) -> None:
