@@ -34,7 +34,7 @@ def check(
     target lacks what is required, or a value is wrong; with `fail_on="warning"` also where there
     are warnings. Each names everything that was found.
     """
-    findings = capability_findings(workspace, loaded) + duplicate_ports(workspace, loaded)
+    findings = capability_findings(workspace, loaded) + duplicate_ports(loaded)
     findings += values.findings(workspace, loaded)
     unreadable, scanned = _unreadable(workspace, loaded)
     if hooks:
@@ -65,11 +65,12 @@ def capability_findings(workspace: Workspace, loaded: Loaded) -> list[Finding]:
     if loaded.configuration.firewall:
         wanted.append(("firewall = true", "firewall"))
     return [
-        Finding(
+        loaded.layers.finding(
             "capability",
+            ("provider",),
             f"{who} requires {capability!r}, which the provider {provider} doesn't offer",
             fix=lacking.get(capability) or _who_offers(workspace, capability, loaded),
-            file=workspace.shown(workspace.environment_file(loaded.configuration.name)),
+            value=provider,
         )
         for who, capability in wanted
         if capability not in offered
@@ -94,7 +95,7 @@ def _who_offers(workspace: Workspace, capability: str, loaded: Loaded) -> str:
     return f"set {' or '.join(ways)}" if ways else "no provider here offers that"
 
 
-def duplicate_ports(workspace: Workspace, loaded: Loaded) -> list[Finding]:
+def duplicate_ports(loaded: Loaded) -> list[Finding]:
     """Port settings of one environment that name the same port."""
     seen: dict[object, str] = {}
     findings = []
@@ -104,11 +105,11 @@ def duplicate_ports(workspace: Workspace, loaded: Loaded) -> list[Finding]:
             continue
         if port in seen:
             findings.append(
-                Finding(
+                loaded.layers.finding(
                     "duplicate-port",
-                    f"settings.{name}: port {port} is settings.{seen[port]}'s already",
-                    file=workspace.shown(workspace.environment_file(loaded.configuration.name)),
-                    value=str(port),
+                    ("settings", name),
+                    f"port {port} is settings.{seen[port]}'s already",
+                    value=port,
                 )
             )
         seen[port] = name

@@ -67,6 +67,19 @@ def test_only_ssh_and_the_apps_port_are_open_and_a_second_time_changes_nothing(
     assert shop.shown["state"] == "running"
 
 
+def test_a_release_that_needs_another_port_or_runtime_waits_for_configure(
+    shop: Environment, host: SshHost
+) -> None:
+    wish = ["--set", "firewall=true", "--set", "port=8090", "--set", "runtime=supervisor"]
+
+    refused = shop("upgrade", *wish, code=7)
+
+    assert "the runtime supervisor (it was systemd)" in refused.error["message"]
+    assert "other open ports" in refused.error["message"]
+    assert shop.shown["state"] == "running"
+    assert is_open(host, PORT)
+
+
 def test_rules_that_no_new_connection_confirms_are_taken_back(
     shop: Environment, host: SshHost
 ) -> None:

@@ -34,7 +34,7 @@ def test_validate_plan_and_deploy_refuse_what_came_later(workspace: Workspace) -
         done = workspace(command, "demo")
 
         assert done.code == 7, done.story
-        assert MISSING in done.story
+        assert f"environments/demo.toml:7: provider: {MISSING}" in done.story
         assert REMEDY in done.story
     assert workspace.state() == "created"
 
