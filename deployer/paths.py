@@ -28,6 +28,13 @@ def check_name(name: str, what: str = "environment") -> str:
     return name
 
 
+def valid_name(value: str) -> str:
+    """`value` if it is a name; else `ValueError`."""
+    if not NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a name: {NAME_RULE}")
+    return value
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The user's project folder (`root`) and the folder that remembers (`state_dir`)."""

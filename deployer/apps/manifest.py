@@ -12,19 +12,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from deployer import runtimes
 from deployer.environment.hooks import ON_HOSTS, HostHook, Program
 from deployer.environment.settings import Setting
-from deployer.paths import NAME, NAME_RULE
+from deployer.paths import NAME, valid_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from deployer.apps.reference import Source
     from deployer.environment.toml import TomlFile
-
-
-def _name(value: str) -> str:
-    if not NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not a name: {NAME_RULE}")
-    return value
 
 
 def _setting_name(value: str) -> str:
@@ -100,7 +94,7 @@ def _inside_app(words: list[str]) -> list[str]:
 
 
 Name = Annotated[
-    str, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})
+    str, AfterValidator(valid_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})
 ]
 InsidePath = Annotated[str, AfterValidator(inside)]
 SharedPath = Annotated[str, AfterValidator(inside), AfterValidator(_not_reserved)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from deployer.environment.toml import suggest
-from deployer.paths import NAME, NAME_RULE
+from deployer.paths import valid_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,12 +20,6 @@ CONTRACT = (
 _SHORT = re.compile(
     r"(?:(?P<user>[^@\s]+)@)?(?P<address>\[[0-9a-fA-F:.]+\]|[^@:\s]+)(?::(?P<port>[0-9]{1,5}))?"
 )
-
-
-def _name(value: str) -> str:
-    if not NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not a name: {NAME_RULE}")
-    return value
 
 
 def _address(value: str) -> str:
@@ -58,11 +52,11 @@ class HostSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, AfterValidator(_name)]
+    name: Annotated[str, AfterValidator(valid_name)]
     address: Annotated[str, AfterValidator(_address)]
     port: int = Field(22, ge=1, le=65535)
     user: Annotated[str, AfterValidator(_user)] = "root"
-    groups: list[Annotated[str, AfterValidator(_name)]] = Field(default_factory=list)
+    groups: list[Annotated[str, AfterValidator(valid_name)]] = Field(default_factory=list)
     key: str | None = None
     jump: Annotated[str, AfterValidator(_jump)] | None = None
     id: str | None = None
