@@ -95,7 +95,12 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:], ended=_ignore_signals))
+    try:
+        code = run(sys.argv[1:], ended=_ignore_signals)
+    except KeyboardInterrupt:  # one more, just before they were ignored
+        _ignore_signals()
+        code = 130
+    sys.exit(code)
 
 
 def _ignore_signals() -> None:
@@ -126,16 +131,9 @@ def run(arguments: list[str], *, ended: Callable[[], None] = lambda: None) -> in
         # the reader has seen enough; what was to be done is done. click exits for it by itself
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (KeyboardInterrupt, click.Abort):
-        from deployer.errors import InterruptedOperation
-
-        error: DeployerError = InterruptedOperation("Interrupted")
-    except click.ClickException as problem:
-        error = _usage(problem)
-    except Exception as problem:
-        error = _known(problem)
-    ended()
-    return _fail(error, as_json)
+    except (Exception, KeyboardInterrupt) as problem:
+        ended()
+        return _fail(_known(problem), as_json)
 
 
 def _open_closed_streams() -> None:
@@ -178,10 +176,14 @@ def _usage(problem: click.ClickException) -> DeployerError:
     return UsageError(problem.format_message(), hint=f"See: {path} --help")
 
 
-def _known(problem: Exception) -> DeployerError:
-    from deployer.errors import DeployerError, WorkspaceError, unusable
+def _known(problem: Exception | KeyboardInterrupt) -> DeployerError:
+    from deployer.errors import DeployerError, InterruptedOperation, WorkspaceError, unusable
     from state.errors import StoreError
 
+    if isinstance(problem, KeyboardInterrupt | click.Abort):
+        return InterruptedOperation("Interrupted")
+    if isinstance(problem, click.ClickException):
+        return _usage(problem)
     if isinstance(problem, DeployerError):
         if problem.code == "INTERNAL":
             _crash_report(problem)
